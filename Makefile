@@ -1,0 +1,103 @@
+# Everything that is run by hand or by CI. `make` lists it.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TEST_TIMEOUT  ?= 30m
+LINT_VERSION  := v2.12.0
+PROTOC_GEN_GO := v1.36.11
+
+TOOLS := $(CURDIR)/.tools
+LINT  := $(TOOLS)/golangci-lint-$(LINT_VERSION)
+PROTOC_PLUGIN := $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO)
+PROTOS := proto/archive/archive.proto proto/status/status.proto
+
+# How often the counted tests (kills, cuts, corruptions) repeat: make test N=1000
+ifdef N
+export TIDEMARK_N := $(N)
+endif
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/tidemark
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
+
+.PHONY: test
+test: deps ## all tests, against real servers; N=1000 repeats the counted ones more often
+ifdef TIDEMARK_MUST_RUN
+	go test -json ./... -count=1 -timeout $(TEST_TIMEOUT) | go run ./integration/mustrun .ci/must-run
+else
+	go test ./... -count=1 -timeout $(TEST_TIMEOUT)
+endif
+
+.PHONY: test-short
+test-short: ## the tests that need no server
+	go test ./... -count=1 -short -timeout 5m
+
+.PHONY: race
+race: ## the tests that need no server, with the race detector
+	CGO_ENABLED=1 go test -race -count=1 -short -timeout 15m $$(go list ./... | grep -v '^tidemark/integration')
+
+.PHONY: vet
+vet: ## format, go vet, and the rules of the tree
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go test . -count=1
+
+.PHONY: lint
+lint: lint-tool ## golangci-lint, as .golangci.yml says
+	GOPROXY=off $(LINT) run ./...
+
+.PHONY: lint-tool
+lint-tool: $(LINT)
+
+.PHONY: demo
+demo: deps ## archive a server, damage it, restore it to a second before
+	go run ./integration/demo
+
+.PHONY: bench-stream
+bench-stream: deps ## archiving against mariadb-binlog --raw
+	go run ./integration/bench stream
+
+.PHONY: bench-restore
+bench-restore: deps ## applying the log against mariadb-binlog | mariadb
+	go run ./integration/bench restore
+
+.PHONY: proto
+proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages
+	protoc --plugin=protoc-gen-go=$(PROTOC_PLUGIN) --go_out=. --go_opt=paths=source_relative $(PROTOS)
+
+# Another protoc writes another version in the head of the file; that is no difference.
+.PHONY: proto-check
+proto-check: ## the generated code is that of the messages
+	@if ! command -v protoc >/dev/null; then echo "proto-check: not run, there is no protoc"; exit 0; fi; \
+	$(MAKE) $(PROTOC_PLUGIN); \
+	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	protoc --plugin=protoc-gen-go=$(PROTOC_PLUGIN) --go_out="$$out" --go_opt=paths=source_relative $(PROTOS); \
+	for proto in $(PROTOS); do \
+		diff -u -I '^// .*protoc ' "$${proto%.proto}.pb.go" "$$out/$${proto%.proto}.pb.go" || \
+			{ echo "proto-check: $$proto has changed: run make proto"; exit 1; }; \
+	done; \
+	echo "proto-check: ok"
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .tools
+
+.PHONY: deps
+deps: # the servers and tools that the tests run
+	scripts/install-deps.sh
+
+$(LINT):
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+$(PROTOC_PLUGIN):
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
+	mv $(TOOLS)/protoc-gen-go $@
