@@ -1,0 +1,154 @@
+// Package config is what the operator has decided: the configuration file, the environment and the
+// flags as one checked value that knows where each part of it came from.
+//
+// An option has one name, its path in the file ("clusters.shop.segment.max_age"), and everything
+// else follows from it: the environment variable is TIDEMARK_ and the path in capitals with every
+// '.' and '-' an underscore (TIDEMARK_CLUSTERS_SHOP_SEGMENT_MAX_AGE). What is given later wins:
+// default, file, environment, flag. Passwords are no options: see Cluster.Password.
+//
+// The structs below are the whole list of options. Their tags hold the key, the default as it would
+// be written, and the meaning; the documentation is held to them by a test.
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tidemark/internal/fault"
+)
+
+// DefaultFile is read when neither a file nor a primary nor an archive is named.
+const DefaultFile = "/etc/tidemark/tidemark.yaml"
+
+// Config is the effective configuration.
+type Config struct {
+	Archive  string     `key:"archive" doc:"where the archive is: file:///absolute/path"`
+	StateDir string     `key:"state_dir" default:"/var/lib/tidemark" doc:"directory of the spool and of what must outlive a restart"`
+	Status   Status     `key:"status"`
+	Clusters []*Cluster `key:"clusters"` // by name
+
+	file    string            // what was read, or ""
+	origins map[string]Origin // by path, of what is not a default
+}
+
+// Status is the status port.
+type Status struct {
+	Listen string `key:"listen" default:"127.0.0.1:9306" doc:"address of the status port, host:port, or off"`
+}
+
+// Off reports whether there is to be no status port.
+func (s Status) Off() bool { return s.Listen == "off" }
+
+// Cluster is one replication history and how to reach it.
+type Cluster struct {
+	Name         string        // lower-case letters, digits, '-' and '_'
+	Hosts        []Address     `key:"hosts" doc:"address of the primary, a list of one: host:port (port 3306 if left out), or the path of a Unix socket"`
+	User         string        `key:"user" doc:"account on the primary"`
+	PasswordFile string        `key:"password_file" doc:"file that holds the password, not readable by everyone"`
+	DefaultsFile string        `key:"defaults_file" doc:"client option file whose [client] section holds the password"`
+	TLS          TLS           `key:"tls"`
+	ServerID     uint32        `key:"server_id" default:"0" doc:"replica ID, unique among all replicas of the primary; 0: chosen once and kept in state_dir"`
+	Start        Start         `key:"start" default:"oldest" doc:"where a new archive begins: oldest (the first binlog the primary still has) or now"`
+	Heartbeat    time.Duration `key:"heartbeat" default:"5s" doc:"how often an idle primary says that it is there; two that fail to come mean a dead connection"`
+	Segment      Segment       `key:"segment"`
+	Spool        Spool         `key:"spool"`
+	Base         Base          `key:"base"`
+
+	passwords map[string]string // from the environment: "" for every cluster, or this one's name
+}
+
+// TLS secures the connections to the primary.
+type TLS struct {
+	Mode TLSMode `key:"mode" default:"auto" doc:"disabled, required (not authenticated), verify-ca, verify-identity, or auto: verify-identity, and disabled for loopback addresses and sockets"`
+	CA   string  `key:"ca" doc:"file of the certificate authorities to trust (PEM) instead of the system's"`
+	Cert string  `key:"cert" doc:"file of the client certificate (PEM)"`
+	Key  string  `key:"key" doc:"file of its private key (PEM)"`
+}
+
+// Segment says when a segment is sealed.
+type Segment struct {
+	MaxAge  time.Duration `key:"max_age" default:"5s" doc:"a segment is sealed when it is older, which bounds what the archive may lag behind"`
+	MaxSize Size          `key:"max_size" default:"64MiB" doc:"or when it is larger"`
+}
+
+// Spool bounds the disk that is used while the archive cannot be reached.
+type Spool struct {
+	MaxSize Size `key:"max_size" default:"10GiB" doc:"when the spool is this large, reading from the primary stops until the archive can be reached again"`
+}
+
+// Base is how base backups are taken.
+type Base struct {
+	DataDir  string   `key:"datadir" doc:"the server's data directory, if it is not the one the server names"`
+	Schedule Schedule `key:"schedule" doc:"when base backups are taken, five cron fields in UTC; empty: only the first one, and by tidemark backup"`
+	PartSize Size     `key:"part_size" default:"1GiB" doc:"plain bytes in each stored part"`
+	Threads  int      `key:"threads" default:"2" doc:"threads that copy, and that compress"`
+}
+
+// Start says where a new archive begins.
+type Start string
+
+// The starts.
+const (
+	StartOldest Start = "oldest"
+	StartNow    Start = "now"
+)
+
+// Cluster returns the cluster of that name; with name "" the only one there is.
+func (c *Config) Cluster(name string) (*Cluster, error) {
+	i := slices.IndexFunc(c.Clusters, func(cl *Cluster) bool { return cl.Name == name })
+	switch {
+	case i >= 0:
+		return c.Clusters[i], nil
+	case name != "" && len(c.Clusters) > 0:
+		e := fault.New(fault.Usage, "cluster", name, fmt.Errorf("it is not in %s", c.where()))
+		return nil, e.WithHint("Name one of: " + strings.Join(c.names(), ", ") + ".")
+	case name == "" && len(c.Clusters) == 1:
+		return c.Clusters[0], nil
+	case name == "" && len(c.Clusters) > 1:
+		e := fault.New(fault.Usage, "", "", fmt.Errorf("%s has %d clusters and none is named", c.where(), len(c.Clusters)))
+		return nil, e.WithHint("Name one of: " + strings.Join(c.names(), ", ") + ".")
+	}
+	return nil, c.incomplete("no cluster is configured",
+		"Describe one in "+DefaultFile+" under clusters, or give --primary HOST:PORT and --user NAME.")
+}
+
+// NeedArchive returns an error when no archive is configured.
+func (c *Config) NeedArchive() error {
+	if c.Archive == "" {
+		return c.incomplete("no archive is configured", "Write archive: file:///path into "+DefaultFile+", or give --archive file:///path.")
+	}
+	return nil
+}
+
+// NeedPrimary returns an error when what it takes to connect to the cluster's primary is missing.
+func (c *Config) NeedPrimary(cl *Cluster) error {
+	switch {
+	case len(cl.Hosts) == 0:
+		return c.incomplete("cluster "+cl.Name+" has no hosts", "Write hosts: [\"HOST:PORT\"] for it, or give --primary HOST:PORT.")
+	case cl.User == "":
+		return c.incomplete("cluster "+cl.Name+" has no user", "Write user: NAME for it, or give --user NAME.")
+	}
+	return nil
+}
+
+func (c *Config) incomplete(what, hint string) error {
+	return fault.New(fault.Config, "", "", fmt.Errorf("%s: %s", c.where(), what)).WithHint(hint)
+}
+
+// where names the configuration in errors.
+func (c *Config) where() string {
+	if c.file == "" {
+		return "the configuration"
+	}
+	return c.file
+}
+
+func (c *Config) names() []string {
+	var names []string
+	for _, cl := range c.Clusters {
+		names = append(names, cl.Name)
+	}
+	return names
+}
