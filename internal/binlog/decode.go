@@ -1,0 +1,93 @@
+package binlog
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"tidemark/internal/gtid"
+)
+
+// Flags of a MariaDB GTID event.
+const (
+	gtidStandalone    = 1 << 0 // the transaction is the one event that follows
+	gtidGroupCommitID = 1 << 1
+	gtidTransactional = 1 << 2
+	gtidDDL           = 1 << 5
+	gtidPreparedXA    = 1 << 6
+	gtidCompletedXA   = 1 << 7
+)
+
+// The decoders take an event's body: what lies between header and checksum.
+
+func parseGTID(h Header, body []byte) (g gtid.GTID, flags byte, err error) {
+	if len(body) < 13 {
+		return g, 0, fmt.Errorf("GTID event body of %d bytes is too short", len(body))
+	}
+	g = gtid.GTID{
+		Seq:    binary.LittleEndian.Uint64(body),
+		Domain: binary.LittleEndian.Uint32(body[8:]),
+		Server: h.ServerID,
+	}
+	return g, body[12], nil
+}
+
+// ParseGTIDList reads a GTID_LIST event's body.
+func ParseGTIDList(body []byte) ([]gtid.GTID, error) {
+	if len(body) < 4 {
+		return nil, fmt.Errorf("GTID list body of %d bytes is too short", len(body))
+	}
+	n := int(binary.LittleEndian.Uint32(body) & 0x0fffffff)
+	if len(body)-4 < 16*n {
+		return nil, fmt.Errorf("GTID list of %d entries in %d bytes", n, len(body))
+	}
+	list := make([]gtid.GTID, n)
+	for i := range list {
+		e := body[4+16*i:]
+		list[i] = gtid.GTID{
+			Domain: binary.LittleEndian.Uint32(e),
+			Server: binary.LittleEndian.Uint32(e[4:]),
+			Seq:    binary.LittleEndian.Uint64(e[8:]),
+		}
+	}
+	return list, nil
+}
+
+// ParseRotate reads a ROTATE event's body: the file that comes next and the offset in it.
+func ParseRotate(body []byte) (Point, error) {
+	if len(body) < 9 {
+		return Point{}, fmt.Errorf("rotate body of %d bytes is too short", len(body))
+	}
+	return Point{File: string(body[8:]), Offset: binary.LittleEndian.Uint64(body)}, nil
+}
+
+// ParseHeartbeat reads a heartbeat (type 27): the sender's position.
+func ParseHeartbeat(h Header, body []byte) Point {
+	return Point{File: string(body), Offset: uint64(h.LogPos)}
+}
+
+// queryText returns the default database and the statement of a QUERY event.
+func queryText(body []byte) (db, text []byte, err error) {
+	const fixed = 13
+	if len(body) < fixed {
+		return nil, nil, fmt.Errorf("query body of %d bytes is too short", len(body))
+	}
+	dbLen := int(body[8])
+	at := fixed + int(binary.LittleEndian.Uint16(body[11:]))
+	if len(body) < at+dbLen+1 {
+		return nil, nil, fmt.Errorf("query body of %d bytes is cut off", len(body))
+	}
+	return body[at : at+dbLen], body[at+dbLen+1:], nil
+}
+
+// body returns the bytes between header and checksum of a whole event, or of the first fragment of
+// a large one (then without its end).
+func body(data []byte, size uint32, checksum bool) []byte {
+	end := int(size)
+	if checksum {
+		end -= ChecksumSize
+	}
+	if end < HeaderSize {
+		end = HeaderSize
+	}
+	return data[HeaderSize:min(end, len(data))]
+}
