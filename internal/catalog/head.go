@@ -1,0 +1,96 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"tidemark/storage"
+)
+
+// keepHeads is how many heads a timeline keeps.
+const keepHeads = 100
+
+// PutHead stores a head under the next sequence number, which it sets, and removes the oldest ones.
+func (c *Catalog) PutHead(ctx context.Context, h *Head) error {
+	seqs, err := c.headSequences(ctx, h.Timeline)
+	if err != nil {
+		return err
+	}
+	h.Sequence = 1
+	if n := len(seqs); n > 0 {
+		h.Sequence = seqs[n-1] + 1
+	}
+	if err := c.putNew(ctx, headKey(h.Timeline, h.Sequence), headToWire(h, c.Cluster.UUID)); err != nil {
+		if errors.Is(err, storage.ErrExist) {
+			return takenBy(headKey(h.Timeline, h.Sequence))
+		}
+		return err
+	}
+	for len(seqs) >= keepHeads {
+		if err := c.store.Delete(ctx, c.key(headKey(h.Timeline, seqs[0]))); err != nil {
+			return fmt.Errorf("remove an old head: %w", err)
+		}
+		seqs = seqs[1:]
+	}
+	return nil
+}
+
+// LastHead returns the newest head of a timeline, or nil when there is none.
+func (c *Catalog) LastHead(ctx context.Context, timeline uint32) (*Head, error) {
+	seqs, err := c.headSequences(ctx, timeline)
+	if err != nil || len(seqs) == 0 {
+		return nil, err
+	}
+	key := headKey(timeline, seqs[len(seqs)-1])
+	m, err := readObject(ctx, c.store, c.key(key), newHead)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.ours(key, m.ClusterUuid); err != nil {
+		return nil, err
+	}
+	h, err := headFromWire(m)
+	if err != nil || h.Timeline != timeline || h.Sequence != seqs[len(seqs)-1] {
+		return nil, damaged("read", key, errors.Join(err, fmt.Errorf("it is head %d of timeline %d", h.Sequence, h.Timeline)))
+	}
+	return h, nil
+}
+
+func (c *Catalog) headSequences(ctx context.Context, timeline uint32) ([]uint64, error) {
+	var seqs []uint64
+	prefix := c.key(headPrefix(timeline))
+	for o, err := range c.store.List(ctx, prefix, "") {
+		if err != nil {
+			return nil, fmt.Errorf("list heads: %w", err)
+		}
+		name, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, prefix), ".json")
+		if n, err := strconv.ParseUint(name, 10, 64); ok && err == nil {
+			seqs = append(seqs, n)
+		}
+	}
+	return seqs, nil
+}
+
+// CheckHead compares the chain with the head that anchors its tail: a chain that is shorter, or
+// that has other digests, is not the one that was archived. at returns the chain digest after a
+// segment number, if the chain has it.
+func CheckHead(h *Head, at func(number uint64) (Digest, bool)) error {
+	if h == nil || h.Segment == 0 {
+		return nil
+	}
+	d, ok := at(h.Segment)
+	if !ok {
+		return cutOff(h)
+	}
+	if d != h.Chain {
+		return damaged("check", headKey(h.Timeline, h.Sequence), fmt.Errorf("the chain has another digest at segment %d", h.Segment))
+	}
+	return nil
+}
+
+func cutOff(h *Head) error {
+	return damaged("check", headKey(h.Timeline, h.Sequence), fmt.Errorf("the archive reached segment %d once, and that is missing now", h.Segment))
+}

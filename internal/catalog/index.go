@@ -1,0 +1,82 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	pb "tidemark/proto/archive"
+	"tidemark/storage"
+)
+
+// IndexEvery is how many segment numbers an index object covers.
+const IndexEvery = 1000
+
+// PutIndex stores the manifests from first to last together. It is derived: losing it costs only
+// requests, and it is written again whenever it is missing.
+func (c *Catalog) PutIndex(ctx context.Context, timeline uint32, first, last uint64) error {
+	idx := &pb.Index{FormatVersion: FormatVersion}
+	for s, err := range c.Segments(ctx, timeline, first) {
+		if err != nil {
+			return err
+		}
+		if s.First > last {
+			break
+		}
+		idx.Segments = append(idx.Segments, segmentToWire(s))
+	}
+	data, err := encode(idx)
+	if err != nil {
+		return err
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	defer enc.Close()
+	return c.store.Put(ctx, c.key(indexKey(timeline, first, last)), enc.EncodeAll(data, nil), false)
+}
+
+// Indexed returns the last segment number of a timeline that an index object covers, a multiple of
+// IndexEvery, or 0.
+func (c *Catalog) Indexed(ctx context.Context, timeline uint32) (uint64, error) {
+	var indexed uint64
+	prefix := c.key(indexPrefix(timeline))
+	for o, err := range c.store.List(ctx, prefix, "") {
+		if err != nil {
+			return 0, fmt.Errorf("list index objects: %w", err)
+		}
+		if _, last, ok := parseRange(strings.TrimPrefix(o.Key, prefix), ".json.zst"); ok && last%IndexEvery == 0 {
+			indexed = max(indexed, last)
+		}
+	}
+	return indexed, nil
+}
+
+func (c *Catalog) index(ctx context.Context, key string) (*pb.Index, error) {
+	data, err := storage.ReadAll(ctx, c.store, key, maxObject)
+	if err != nil {
+		return nil, err
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	if data, err = dec.DecodeAll(data, nil); err != nil {
+		return nil, err
+	}
+	idx := new(pb.Index)
+	return idx, decode(data, idx)
+}
+
+// drain reads r to its end and returns the SHA-256 of what it held.
+func drain(r io.Reader) (Digest, error) {
+	h := sha256.New()
+	_, err := io.Copy(h, r)
+	return Digest(h.Sum(nil)), err
+}

@@ -1,0 +1,96 @@
+package verify
+
+import (
+	"maps"
+	"slices"
+
+	"tidemark/internal/catalog"
+)
+
+// base is a base backup and the segment in which it lies, once the chain has shown it.
+type base struct {
+	*catalog.Base
+	key  string
+	lies *catalog.Segment
+}
+
+// readBases reads the manifests of the base backups and has their parts checked.
+func (v *verifier) readBases() ([]*base, error) {
+	var list []*base
+	for _, id := range slices.Sorted(maps.Keys(v.found.bases)) {
+		if !v.found.bases[id] {
+			continue // parts only
+		}
+		b := &base{key: "base/" + id + "/manifest.json"}
+		var err error
+		b.Base, err = v.cat.BaseAt(v.ctx, id)
+		v.progress(1, 0)
+		if err != nil {
+			if err := v.blame(b.key, err); err != nil {
+				return nil, err
+			}
+			v.claim(id)
+			continue
+		}
+		if v.o.Timeline != 0 && b.Timeline != v.o.Timeline {
+			v.claim(id)
+			continue
+		}
+		v.report.Bases++
+		for _, p := range b.Parts {
+			v.report.Parts++
+			ok, err := v.stored(b.key, p.Stored)
+			if err != nil {
+				return nil, err
+			}
+			if ok && v.o.Data {
+				v.background(func() error { return v.part(p) })
+			}
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// claim keeps the parts of a base backup that cannot be checked from being called orphans.
+func (v *verifier) claim(id string) {
+	for _, o := range v.found.data {
+		if o.listed.Base == id {
+			o.user = "base/" + id + "/manifest.json"
+		}
+	}
+}
+
+// checkBases checks that each base backup lies in the chain, where its manifest says.
+func (v *verifier) checkBases(bases []*base) {
+	for _, b := range bases {
+		s := b.lies
+		switch {
+		case b.Segment == 0:
+		case s == nil:
+			v.add(Damage, b.key, kindInconsistent, "it lies in segment %d of timeline %d, which is missing: it cannot be rolled forward", b.Segment, b.Timeline)
+		case s.Source.File != b.Source.File || b.Source.Offset < s.Source.Start || b.Source.Offset > s.Source.End:
+			v.add(Damage, b.key, kindInconsistent, "its position %s is not in segment %s (%s to %s)", b.Source, s.Name(), s.Source.StartPoint(), s.Source.EndPoint())
+		case b.Source.Offset == s.Source.End && b.PositionMax.GTID != s.After.GTID:
+			v.add(Damage, b.key, kindInconsistent, "its position is %q, and %q where it lies in the log", b.PositionMax.GTID, s.After.GTID)
+		}
+	}
+}
+
+// part reads a part of a base backup to its end.
+func (v *verifier) part(p catalog.Part) error {
+	err := v.cat.VerifyPart(v.ctx, p)
+	v.read(p.Stored)
+	if err != nil {
+		return v.blame(p.Stored.Key, err)
+	}
+	return nil
+}
+
+// read counts a data object as read.
+func (v *verifier) read(s catalog.Stored) {
+	v.mu.Lock()
+	v.report.ReadBytes += s.Size
+	v.mu.Unlock()
+	v.progress(1, s.Size)
+}
