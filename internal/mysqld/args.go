@@ -1,0 +1,77 @@
+package mysqld
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// Sizes in bytes.
+const (
+	minPool = 128 << 20
+	maxPool = 32 << 30
+	minRedo = 96 << 20
+	maxRedo = 1 << 30
+)
+
+// args are the options of a private server: no network, no binlog, nothing that starts by itself,
+// and nothing that reaches the disk sooner than it must. A clean shutdown makes all of it durable.
+func (s *Server) args(initFile string) ([]string, error) {
+	o := s.o
+	recorded, err := settingArgs(o.Settings)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"--no-defaults"}
+	if o.DefaultsFile != "" {
+		args = []string{"--defaults-file=" + o.DefaultsFile}
+	}
+	if o.PluginDir != "" {
+		args = append(args, "--plugin-dir="+o.PluginDir)
+	}
+	args = append(args, recorded...)
+	if o.User.UID == 0 {
+		args = append(args, "--user=root")
+	}
+	pool := Pool(o.Memory)
+	tmp := filepath.Join(o.RunDir, "tmp")
+	args = append(args,
+		"--datadir="+o.Datadir,
+		"--socket="+s.Socket(),
+		"--pid-file="+filepath.Join(s.dir, "pid"),
+		"--tmpdir="+tmp,
+		"--slave-load-tmpdir="+tmp,
+		"--init-file="+initFile,
+		fmt.Sprintf("--server-id=%d", o.ServerID),
+		"--skip-log-error", // it inherits our file
+		"--skip-networking",
+		"--skip-name-resolve",
+		"--skip-log-bin",
+		"--skip-slave-start",
+		"--event-scheduler=OFF",
+		"--general-log=OFF",
+		"--slow-query-log=OFF",
+		"--read-only=OFF",
+		"--secure-file-priv=",
+		"--max-allowed-packet=1G",
+		"--innodb-flush-log-at-trx-commit=0",
+		"--sync-binlog=0",
+		fmt.Sprintf("--innodb-buffer-pool-size=%d", pool),
+		fmt.Sprintf("--innodb-log-file-size=%d", RedoLog(pool)),
+		"--innodb-buffer-pool-load-at-startup=OFF",
+		"--innodb-buffer-pool-dump-at-shutdown=OFF",
+		"--innodb-fast-shutdown=1",
+	)
+	return append(args, o.Args...), nil
+}
+
+// Pool returns the size of a private server's buffer pool: what is asked for, or half of the memory
+// that is available.
+func Pool(wanted int64) int64 {
+	if wanted <= 0 {
+		wanted = min(Memory()/2, maxPool)
+	}
+	return max(wanted, minPool) &^ (1<<20 - 1)
+}
+
+// RedoLog returns the size of the redo log that goes with a buffer pool. It takes so much disk.
+func RedoLog(pool int64) int64 { return min(max(pool/4, minRedo), maxRedo) &^ (1<<20 - 1) }

@@ -1,0 +1,214 @@
+package mysqld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"tidemark/internal/durable"
+	"tidemark/internal/fault"
+)
+
+// logLines is how much of a server's log an error shows.
+const logLines = 20
+
+// Options say on what a server runs, and how.
+type Options struct {
+	Tools    Tools
+	User     User              // who runs it; must own Datadir and RunDir
+	Datadir  string            // absolute
+	RunDir   string            // for what the server keeps while it runs; absolute, must exist
+	LogFile  string            // the server's log, added to; must not be in RunDir if it is to be kept
+	ServerID uint32            // must not be 0
+	Memory   int64             // bytes for the buffer pool; 0: a part of what the machine has
+	Settings map[string]string // variables recorded with the data; see Settings
+	Args     []string          // options after all of ours, so that they win
+
+	DefaultsFile string // the one option file that is read; none if ""
+	PluginDir    string
+}
+
+// Server is a running private server.
+type Server struct {
+	o        Options
+	dir      string // holds the socket, nothing else
+	user     string
+	password string
+	cmd      *exec.Cmd
+	exited   chan struct{} // closed when cmd has ended
+	release  func() bool   // stops watching the context
+
+	once sync.Once
+}
+
+// Start runs a server and returns when it answers: recovery of the data included, which may take
+// long. When ctx ends the server is killed.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	s := &Server{o: o, exited: make(chan struct{})}
+	if err := s.start(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("start a private server on %s: %w", o.Datadir, err)
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context) (err error) {
+	// Short, because a socket's path has at most 107 bytes.
+	parent := ""
+	if len(os.TempDir()) > 60 {
+		parent = "/tmp"
+	}
+	if s.dir, err = os.MkdirTemp(parent, "tidemark-"); err != nil {
+		return err
+	}
+	if err := s.o.User.Own(s.dir); err != nil {
+		return err
+	}
+	initFile, err := s.writeAccount()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(initFile) }() // it is gone with the directory at the latest
+	args, err := s.args(initFile)
+	if err != nil {
+		return err
+	}
+	log, err := openLog(s.o.LogFile)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	// Not CommandContext: its kill would be unknown to Close.
+	s.cmd = s.o.User.Command(context.WithoutCancel(ctx), s.o.Datadir, s.o.Tools.Mysqld, args...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), s.zone()...)
+	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
+		return err
+	}
+	go func() {
+		_ = s.cmd.Wait() // how it ended is in cmd.ProcessState
+		close(s.exited)
+	}()
+	s.release = context.AfterFunc(ctx, func() { _ = s.cmd.Process.Kill() })
+	return s.await(ctx)
+}
+
+// await returns when the server answers.
+func (s *Server) await(ctx context.Context) error {
+	for {
+		conn, err := s.Connect(ctx)
+		if err == nil {
+			return conn.Close()
+		}
+		if denied(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.exited:
+			return s.Ended()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// zone makes the server's system time zone that of the recorded one where that is unambiguous:
+// statements of sessions in the time zone SYSTEM were logged with only that name.
+func (s *Server) zone() []string {
+	if s.o.Settings["system_time_zone"] == "UTC" {
+		return []string{"TZ=UTC"}
+	}
+	return nil
+}
+
+// Connect opens a session that may do everything.
+func (s *Server) Connect(ctx context.Context) (*Conn, error) {
+	return dial(ctx, s.Socket(), s.user, s.password)
+}
+
+// Socket is the path of the server's socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, "sock") }
+
+// Log is the path of the server's log.
+func (s *Server) Log() string { return s.o.LogFile }
+
+// Exited is closed when the server has ended.
+func (s *Server) Exited() <-chan struct{} { return s.exited }
+
+// Ended says how the server ended, with the end of its log; nil while it runs.
+func (s *Server) Ended() error {
+	select {
+	case <-s.exited:
+	default:
+		return nil
+	}
+	return fault.New(fault.Other, "server", "", fmt.Errorf("it ended: %s; its log ends:\n%s", s.cmd.ProcessState, LogTail(s.o.LogFile, logLines))).
+		WithHint("The whole log is in " + s.o.LogFile + ".")
+}
+
+// Stop removes the private account and shuts the server down cleanly. It waits as long as that
+// takes; when ctx ends the server is killed, which is an error.
+func (s *Server) Stop(ctx context.Context) error {
+	err := s.Ended()
+	if err == nil {
+		err = s.dropAccount(ctx)
+	}
+	if err == nil {
+		err = s.shutDown(ctx)
+	}
+	s.Close()
+	if err != nil {
+		return fmt.Errorf("stop the private server: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) shutDown(ctx context.Context) error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.exited:
+		if !s.cmd.ProcessState.Success() {
+			return s.Ended()
+		}
+		return nil
+	}
+}
+
+// Close kills the server if it still runs, and removes its socket. It may be called again.
+func (s *Server) Close() {
+	s.once.Do(func() {
+		if s.release != nil {
+			s.release()
+		}
+		if s.cmd != nil {
+			_ = s.cmd.Process.Kill() // it may have ended
+			<-s.exited
+		}
+		if s.dir != "" {
+			_ = os.RemoveAll(s.dir)
+		}
+	})
+}
+
+// openLog opens a log file for adding to it.
+func openLog(path string) (durable.File, error) {
+	fsys := durable.OS{}
+	f, err := fsys.Append(path)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = fsys.Create(path)
+	}
+	return f, err
+}

@@ -1,0 +1,116 @@
+// Package mysqld runs the programs of a database server for a private purpose: a server on a data
+// directory that nobody else uses, reachable through a socket of its own only.
+//
+//	tools, err := mysqld.Tools{}.Find()
+//	version, err := mysqld.ProgramVersion(ctx, tools.Mysqld)
+//	srv, err := mysqld.Start(ctx, mysqld.Options{Tools: tools, Datadir: dir, RunDir: run, ServerID: 7})
+//	conn, err := srv.Connect(ctx)
+//	info, err := mysqld.Probe(conn)
+//	err = srv.Stop(ctx) // cleanly; srv.Close() kills what still runs
+//
+// A server ends with the context it was started with, and with this process.
+package mysqld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// Tools are the paths of a server's programs; "" means: to be found.
+type Tools struct {
+	Mysqld   string // mariadbd
+	Backup   string // mariadb-backup
+	Mbstream string // mbstream
+}
+
+// Find returns the tools with those that are "" looked up in PATH and where distributions keep
+// servers. The error names the first one that is missing.
+func (t Tools) Find() (Tools, error) {
+	for _, tool := range []struct {
+		path  *string
+		names []string
+		hint  string
+	}{
+		{&t.Mysqld, []string{"mariadbd", "mysqld"}, "Install the server package (mariadb-server) of the version that was backed up."},
+		{&t.Backup, []string{"mariadb-backup", "mariabackup"}, "Install the package mariadb-backup of the version that was backed up."},
+		{&t.Mbstream, []string{"mbstream"}, "Install the package mariadb-backup of the version that was backed up."},
+	} {
+		if *tool.path != "" {
+			continue
+		}
+		if *tool.path = look(tool.names); *tool.path == "" {
+			return t, fault.New(fault.Other, "look for", tool.names[0], errors.New("it is in neither PATH nor /usr/sbin")).WithHint(tool.hint)
+		}
+	}
+	return t, nil
+}
+
+// look returns the first of the names that is a program.
+func look(names []string) string {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin", "/usr/libexec")
+	for _, name := range names {
+		for _, dir := range dirs {
+			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(path) {
+				return path
+			}
+		}
+	}
+	return ""
+}
+
+// Version is what a server or tool says it is.
+type Version struct {
+	Flavor gtid.Flavor
+	Number string // "10.11.19"
+	Text   string // all of it, "10.11.19-MariaDB-log"
+}
+
+// Series is the part of the number within which data directories are exchangeable: "10.11".
+func (v Version) Series() string {
+	parts := strings.SplitN(v.Number, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// String returns the flavor and the number.
+func (v Version) String() string { return v.Flavor.String() + " " + v.Number }
+
+var versionNumber = regexp.MustCompile(`\d+\.\d+\.\d+`)
+
+// ParseVersion reads a version as servers and tools print it. Of several numbers the first counts,
+// but for the 5.5.5 that MariaDB puts before its own to please old clients.
+func ParseVersion(text string) (Version, error) {
+	text = strings.TrimSpace(text)
+	number := versionNumber.FindString(strings.Replace(text, "5.5.5-", "", 1))
+	if number == "" {
+		return Version{}, fmt.Errorf("%q holds no version number", text)
+	}
+	v := Version{Flavor: gtid.MySQL, Number: number, Text: text}
+	if strings.Contains(strings.ToLower(text), "mariadb") {
+		v.Flavor = gtid.MariaDB
+	}
+	return v, nil
+}
+
+// ProgramVersion asks a program for its version.
+func ProgramVersion(ctx context.Context, path string) (Version, error) {
+	cmd := exec.CommandContext(ctx, path, "--no-defaults", "--version")
+	out, err := cmd.CombinedOutput() // mariadb-backup answers on stderr
+	if err != nil {
+		return Version{}, fmt.Errorf("ask %s for its version: %w: %s", path, err, out)
+	}
+	// The program's own path may hold a number too.
+	v, err := ParseVersion(strings.TrimPrefix(string(out), path))
+	if err != nil {
+		return v, fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	return v, nil
+}

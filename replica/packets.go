@@ -1,0 +1,160 @@
+package replica
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"tidemark/internal/clock"
+	"tidemark/internal/fault"
+)
+
+// Largest payload of one packet; a longer one goes on in the next packet.
+const maxPayload = 1<<24 - 1
+
+const (
+	packetOK  = 0x00
+	packetEOF = 0xfe
+	packetErr = 0xff
+)
+
+// packets turns the packets of a dump into the bytes of the events in them, one after another, as
+// in a binlog file. Each packet is a 3-byte length, a sequence number, a status byte and an event;
+// an event of 16 MiB and more goes on in packets without a status byte.
+type packets struct {
+	conn    net.Conn
+	clock   clock.Clock
+	timeout time.Duration // without a byte: two heartbeats
+	buf     []byte
+	at, end int
+	left    int  // bytes of the current packet still to come
+	goesOn  bool // the next packet continues this event
+	seq     byte // expected next
+}
+
+func newPackets(conn net.Conn, clk clock.Clock, timeout time.Duration, buffer int) *packets {
+	return &packets{conn: conn, clock: clk, timeout: timeout, buf: make([]byte, buffer), seq: 1}
+}
+
+// Read returns event bytes, waiting only when it has none.
+func (p *packets) Read(b []byte) (int, error) {
+	n := 0
+	for n < len(b) {
+		if p.left == 0 {
+			ready, err := p.header()
+			if err != nil {
+				return n, err
+			}
+			if !ready {
+				if n > 0 {
+					return n, nil
+				}
+				if err := p.fill(); err != nil {
+					return 0, err
+				}
+				continue
+			}
+		}
+		if p.at == p.end {
+			if n > 0 {
+				return n, nil
+			}
+			if err := p.fill(); err != nil {
+				return 0, err
+			}
+		}
+		m := copy(b[n:], p.buf[p.at:min(p.end, p.at+p.left)])
+		n += m
+		p.at += m
+		p.left -= m
+	}
+	return n, nil
+}
+
+// header begins the next packet, if enough of it is here.
+func (p *packets) header() (bool, error) {
+	have := p.end - p.at
+	if have < 5 {
+		return false, nil
+	}
+	size := int(p.buf[p.at]) | int(p.buf[p.at+1])<<8 | int(p.buf[p.at+2])<<16
+	if seq := p.buf[p.at+3]; seq != p.seq {
+		return false, fmt.Errorf("packet %d where packet %d is expected", seq, p.seq)
+	}
+	if !p.goesOn {
+		if size == 0 {
+			return false, errors.New("empty packet in the stream")
+		}
+		switch status := p.buf[p.at+4]; status {
+		case packetOK:
+		case packetErr, packetEOF:
+			if have < 4+size {
+				return false, nil
+			}
+			return false, serverError(p.buf[p.at+4 : p.at+4+size])
+		default:
+			return false, fmt.Errorf("packet with status byte %#x in the stream", status)
+		}
+		p.at++ // the status byte
+		p.left = size - 1
+	} else {
+		p.left = size
+	}
+	p.at += 4
+	p.seq++
+	p.goesOn = size == maxPayload
+	return true, nil
+}
+
+// fill waits for more bytes from the server, at most two heartbeats long.
+func (p *packets) fill() error {
+	if p.at == p.end {
+		p.at, p.end = 0, 0
+	} else if p.end == len(p.buf) {
+		p.end = copy(p.buf, p.buf[p.at:p.end])
+		p.at = 0
+	}
+	if err := p.conn.SetReadDeadline(p.clock.Now().Add(p.timeout)); err != nil {
+		return fault.New(fault.Primary, "read the binlog", "", err)
+	}
+	n, err := p.conn.Read(p.buf[p.end:])
+	p.end += n
+	if n > 0 {
+		return nil
+	}
+	var ne net.Error
+	switch {
+	case errors.As(err, &ne) && ne.Timeout():
+		return fault.New(fault.Primary, "read the binlog", "", fmt.Errorf("nothing received for %s, not even a heartbeat", p.timeout))
+	case err == io.EOF:
+		return fault.New(fault.Primary, "read the binlog", "", errors.New("the server closed the connection"))
+	case err == nil:
+		return io.ErrNoProgress
+	}
+	return fault.New(fault.Primary, "read the binlog", "", err)
+}
+
+// ServerError is what the server said when it ended or refused the dump.
+type ServerError struct {
+	Code    uint16
+	Message string
+}
+
+// Error returns the server's words.
+func (e *ServerError) Error() string { return fmt.Sprintf("error %d: %s", e.Code, e.Message) }
+
+func serverError(payload []byte) error {
+	if payload[0] == packetEOF || len(payload) < 3 {
+		return fault.New(fault.Primary, "read the binlog", "", errors.New("the server ended the stream"))
+	}
+	e := &ServerError{Code: binary.LittleEndian.Uint16(payload[1:])}
+	msg := payload[3:]
+	if len(msg) >= 6 && msg[0] == '#' {
+		msg = msg[6:]
+	}
+	e.Message = string(msg)
+	return refusal(e)
+}

@@ -1,0 +1,133 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"github.com/go-mysql-org/go-mysql/mysql"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// Server is what a primary says of itself.
+type Server struct {
+	Flavor   gtid.Flavor
+	Version  string
+	ID       uint32
+	UUID     string // MySQL
+	LogBin   bool
+	Format   string        // binlog_format
+	Checksum string        // binlog_checksum
+	ReadOnly bool          // does not take writes
+	Datadir  string        // as the server sees it
+	ClockGap time.Duration // its clock minus ours, to within the round trip
+}
+
+// Probe asks a server what it is. now is our clock.
+func Probe(conn *client.Conn, now func() time.Time) (*Server, error) {
+	before := now()
+	r, err := conn.Execute(`SELECT @@version, @@server_id, @@log_bin, @@binlog_format, @@binlog_checksum,
+		@@read_only, @@datadir, UNIX_TIMESTAMP(NOW(6))`)
+	if err != nil {
+		return nil, queryError("probe the server", err)
+	}
+	after := now()
+	s := &Server{Flavor: gtid.MySQL}
+	s.Version, _ = r.GetString(0, 0)
+	if strings.Contains(s.Version, "MariaDB") {
+		s.Flavor = gtid.MariaDB
+	}
+	id, _ := r.GetUint(0, 1)
+	s.ID = uint32(id)
+	s.LogBin = truth(r, 2)
+	s.Format, _ = r.GetString(0, 3)
+	s.Checksum, _ = r.GetString(0, 4)
+	s.ReadOnly = truth(r, 5)
+	s.Datadir, _ = r.GetString(0, 6)
+	theirs, _ := r.GetFloat(0, 7)
+	ours := before.Add(after.Sub(before) / 2)
+	s.ClockGap = time.UnixMicro(int64(theirs * 1e6)).Sub(ours)
+	if s.Flavor == gtid.MySQL {
+		if r, err := conn.Execute("SELECT @@server_uuid"); err == nil {
+			s.UUID, _ = r.GetString(0, 0)
+		}
+	}
+	return s, nil
+}
+
+func truth(r *mysql.Result, column int) bool {
+	v, _ := r.GetString(0, column)
+	return v == "1" || strings.EqualFold(v, "ON")
+}
+
+// Archivable returns an error of kind Primary when the server's settings make archiving impossible.
+func (s *Server) Archivable() error {
+	if !s.LogBin {
+		return fault.New(fault.Primary, "archive", s.Version, refused("the binary log is off (log_bin)")).
+			WithHint("Set log_bin in the server's configuration and restart it; `tidemark check` lists all settings.")
+	}
+	if s.Flavor != gtid.MariaDB {
+		return fault.New(fault.Primary, "archive", s.Version, refused("this version of tidemark archives MariaDB")).
+			WithHint("See the supported servers in the README.")
+	}
+	return nil
+}
+
+// Files lists the server's binlog files, oldest first, with their sizes.
+func Files(conn *client.Conn) ([]binlog.Point, error) {
+	r, err := conn.Execute("SHOW BINARY LOGS")
+	if err != nil {
+		return nil, queryError("list the binlogs", err)
+	}
+	files := make([]binlog.Point, r.RowNumber())
+	for i := range files {
+		files[i].File, _ = r.GetString(i, 0)
+		files[i].Offset, _ = r.GetUint(i, 1)
+	}
+	if len(files) == 0 {
+		return nil, fault.New(fault.Primary, "list the binlogs", "", errors.New("the server has none"))
+	}
+	return files, nil
+}
+
+// Position asks where the server's binlog ends now, and the GTID position there.
+func Position(conn *client.Conn) (binlog.Point, string, error) {
+	r, err := conn.Execute("SHOW MASTER STATUS")
+	if err != nil {
+		return binlog.Point{}, "", queryError("ask for the position", err)
+	}
+	if r.RowNumber() == 0 {
+		return binlog.Point{}, "", fault.New(fault.Primary, "ask for the position", "", errors.New("the binary log is off"))
+	}
+	file, _ := r.GetString(0, 0)
+	offset, _ := r.GetUint(0, 1)
+	r, err = conn.Execute("SELECT @@gtid_binlog_pos")
+	if err != nil {
+		return binlog.Point{}, "", queryError("ask for the position", err)
+	}
+	pos, _ := r.GetString(0, 0)
+	return binlog.Point{File: file, Offset: offset}, pos, nil
+}
+
+// queryError gives an error of a statement its kind and, for a missing privilege, the remedy.
+func queryError(op string, err error) error {
+	f := fault.New(fault.Primary, op, "", cause(err))
+	var my *mysql.MyError
+	if errors.As(err, &my) {
+		switch my.Code {
+		case mysql.ER_SPECIFIC_ACCESS_DENIED_ERROR, mysql.ER_ACCESS_DENIED_ERROR, mysql.ER_TABLEACCESS_DENIED_ERROR:
+			return f.WithHint(fmt.Sprintf("Grant what is missing: %s.", Grants("tidemark")))
+		}
+	}
+	return f
+}
+
+// Grants is the statement that gives an account what archiving and base backups need.
+func Grants(user string) string {
+	return "GRANT REPLICATION SLAVE, BINLOG MONITOR, RELOAD, PROCESS, LOCK TABLES ON *.* TO '" + user + "'"
+}
