@@ -1,0 +1,197 @@
+// Package archiver turns a primary's events into archived segments: events are appended to the open
+// segment in the spool, synced in groups, sealed, uploaded in order and committed by their manifest.
+//
+// # Spool
+//
+// The spool directory (0700, files 0600) holds for every segment number not archived yet
+//
+//	<timeline>-<number>.binlog   the plain segment, a valid binlog file
+//	<timeline>-<number>.open     while it is open: where in the source it begins (JSON)
+//	<timeline>-<number>.sealed   once it is sealed: its manifest without the stored object (JSON)
+//
+// beside state.json (who we are, how far the archive reached) and lock. The open segment is cut back
+// to its last whole transaction whenever the stream ends, and after a crash; then the binlog is
+// requested from the start of the last transaction, whose bytes are compared with what comes.
+//
+// # Watermarks
+//
+// received, spooled (synced in the spool, file and directory) and archived (manifest confirmed) are
+// places in the source after a whole transaction. Nothing is called durable before it is.
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
+	"tidemark/internal/clock"
+	"tidemark/internal/durable"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// Source is where events come from: a primary's stream, or files in a test.
+type Source interface {
+	// Next returns the next event of the source's files, without artificial ones.
+	Next() (*binlog.Event, error)
+	// Body returns what lies between header and checksum of the event in hand.
+	Body(*binlog.Event) []byte
+	// Format returns the format description of the file the event in hand is from.
+	Format() *binlog.FormatDescription
+	// CaughtUp returns the place at which the source last said it has nothing more, and when by
+	// its own clock; offsets modulo 2^32.
+	CaughtUp() (binlog.Point, time.Time)
+}
+
+// Options of an Archiver.
+type Options struct {
+	Catalog  *catalog.Catalog
+	Timeline uint32
+	Dir      string // spool directory; made when it is missing
+	FS       durable.FS
+	Clock    clock.Clock
+	Log      *zap.Logger
+	Version  string
+
+	MaxAge   time.Duration // a segment is sealed when its first event is this old
+	MaxSize  int64         // or when it has this many plain bytes
+	MaxSpool int64         // bytes in the spool at which reading stops
+	HeadAge  time.Duration // how often a head is written while anything changed
+}
+
+// Archiver archives one cluster. Stream is for one goroutine at a time; everything else may be
+// called at any time.
+type Archiver struct {
+	o     Options
+	lock  *durable.Lock
+	state *state
+
+	mu      sync.Mutex
+	open    *open            // the segment events are appended to; nil between segments
+	queue   []*sealed        // sealed and not archived, oldest first
+	last    *catalog.Segment // the newest sealed one, archived or not; nil at the very beginning
+	mstate  *gtid.State      // binlog state after the last whole transaction
+	next    binlog.Point     // where the next event must begin; no file before the first
+	rotated string           // the file that the last ROTATE named, until it begins
+	src     Source           // while streaming
+	stats   Stats
+	wake    *sync.Cond    // queue or stats changed
+	dirty   chan struct{} // the open segment has bytes to sync
+	failed  error         // the spool is of no more use
+	broken  chan struct{} // closed when failed is set
+	covered time.Time
+}
+
+// Open locks the spool, recovers what a crash left, and compares it with the archive.
+func Open(ctx context.Context, o Options) (*Archiver, error) {
+	if err := durable.MkdirAll(o.FS, o.Dir); err != nil {
+		return nil, fault.New(fault.Config, "make the spool directory", o.Dir, err).
+			WithHint("Give the user that runs tidemark a state_dir it may write to.")
+	}
+	lock, err := durable.TryLock(filepath.Join(o.Dir, "lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fault.New(fault.Locked, "open the spool", o.Dir, errors.New("another process uses it")).
+			WithHint("Stop the other `tidemark run`, or give this one a state_dir of its own.")
+	}
+	if err != nil {
+		return nil, fault.New(fault.Config, "lock the spool", o.Dir, err).
+			WithHint("Give the user that runs tidemark a state_dir it may write to.")
+	}
+	a := &Archiver{o: o, lock: lock, dirty: make(chan struct{}, 1), broken: make(chan struct{})}
+	a.wake = sync.NewCond(&a.mu)
+	if err := a.recover(ctx); err != nil {
+		if a.open != nil {
+			a.open.close()
+		}
+		lock.Release()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Run syncs, seals by age, uploads and writes heads until ctx ends. It returns an error only when
+// the archiver cannot go on: then it must be closed, and may be opened again.
+func (a *Archiver) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() { a.mu.Lock(); a.wake.Broadcast(); a.mu.Unlock() })
+	defer stop()
+	var wg sync.WaitGroup
+	for _, loop := range []func(context.Context) error{a.syncLoop, a.ageLoop, a.uploadLoop, a.headLoop, a.indexLoop, a.failLoop} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := loop(ctx); err != nil && ctx.Err() == nil {
+				cancel(err)
+			}
+		}()
+	}
+	wg.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failed != nil { // also when it failed as ctx ended
+		return a.failed
+	}
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Close seals what is open, uploads all that is sealed and writes a head, for as long as ctx lasts,
+// and releases the spool. Run and Stream must have returned. What is not uploaded stays in the spool.
+func (a *Archiver) Close(ctx context.Context) error {
+	defer a.lock.Release()
+	a.mu.Lock()
+	err := a.failed
+	if err == nil {
+		err = a.seal()
+	}
+	a.mu.Unlock()
+	if err == nil {
+		err = a.drain(ctx)
+	}
+	if err == nil {
+		err = a.putHead(ctx)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open != nil {
+		a.open.close()
+	}
+	return err
+}
+
+// fail records that the spool can no longer be trusted or written, and returns the error.
+func (a *Archiver) fail(op string, err error) error {
+	if a.failed == nil {
+		a.failed = fault.New(fault.Other, op, a.o.Dir, err).
+			WithHint("Free space on the spool's file system or repair it; archiving goes on from the last durable transaction.")
+		close(a.broken)
+	}
+	a.wake.Broadcast()
+	return a.failed
+}
+
+// failLoop ends Run when the spool has failed, wherever that showed.
+func (a *Archiver) failLoop(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-a.broken:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.failed
+	}
+}
+
+func (a *Archiver) path(number uint64, ext string) string {
+	return filepath.Join(a.o.Dir, fmt.Sprintf("%08d-%016d.%s", a.o.Timeline, number, ext))
+}

@@ -1,0 +1,104 @@
+package archiver
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+)
+
+// overlap compares what a source sends first after a reconnect with the end of what we have: the
+// last durable transaction, and what follows it in its segment. It is dropped, not stored twice.
+//
+// A source that was asked by GTID sends the first events of the file before it jumps to the
+// transaction asked for. They are passed over.
+type overlap struct {
+	r     Resume
+	hash  hash.Hash
+	bytes uint64
+	files bool // the source counts in the same files: bytes can be compared
+	begun bool
+}
+
+// fed says what becomes of an event that was compared.
+type fed int
+
+const (
+	dropped fed = iota // it is not stored; the comparison goes on
+	equal              // it is not stored; the comparison is over
+	fresh              // it is the first that is new
+)
+
+func newOverlap(r Resume) *overlap { return &overlap{r: r, hash: sha256.New()} }
+
+// feed takes the next event or fragment.
+func (v *overlap) feed(ev *binlog.Event, src Source) (fed, error) {
+	if !v.begun {
+		format := src.Format()
+		sameName := format.ServerID == v.r.ServerID && ev.File == v.r.From.File
+		v.files = sameName && format.Fingerprint() == v.r.format
+		switch {
+		case sameName && !v.files:
+			return dropped, v.diverged(ev, errors.New("the file is another one of the same name"))
+		case v.files && !ev.Begin && ev.Offset < v.r.From.Offset, !v.files && !ev.Begin:
+			return dropped, nil
+		case v.files && ev.Offset != v.r.From.Offset:
+			return dropped, v.diverged(ev, fmt.Errorf("it begins at offset %d, not at %d", ev.Offset, v.r.From.Offset))
+		case !v.files && v.r.tail.GTID == "" && v.r.ByGTID: // there is no transaction to compare
+			return fresh, nil
+		case !v.files && ev.GTID.String() != v.r.tail.GTID:
+			return dropped, v.diverged(ev, fmt.Errorf("transaction %s comes where %s is expected", ev.GTID, v.r.tail.GTID))
+		}
+		v.begun = true
+	}
+	if !v.files { // on another server the same transaction has other offsets and checksums
+		if ev.Boundary() && ev.End {
+			return equal, nil
+		}
+		return dropped, nil
+	}
+	v.hash.Write(ev.Data)
+	v.bytes += uint64(len(ev.Data))
+	switch {
+	case v.bytes < v.r.tail.Bytes:
+		return dropped, nil
+	case v.bytes > v.r.tail.Bytes:
+		return dropped, v.diverged(ev, fmt.Errorf("an event ends %d bytes behind what was archived", v.bytes-v.r.tail.Bytes))
+	case catalog.Digest(v.hash.Sum(nil)) != v.r.tail.SHA256:
+		return dropped, v.diverged(ev, errors.New("its bytes differ"))
+	}
+	return equal, nil
+}
+
+func (v *overlap) diverged(ev *binlog.Event, err error) error {
+	what := "transaction " + v.r.tail.GTID
+	if v.r.tail.GTID == "" {
+		what = "the end of the log"
+	}
+	return fault.New(fault.Integrity, "compare "+what+" at", fmt.Sprintf("%s:%d", ev.File, ev.Offset), fmt.Errorf("%w: %w", ErrDiverged, err)).
+		WithHint("The primary was reset, restored or rebuilt: archive its new history under another cluster name.")
+}
+
+// hashTail returns the SHA-256 of a segment's tail, from the spool.
+func (a *Archiver) hashTail(path string, seg *catalog.Segment) (catalog.Digest, error) {
+	f, err := a.o.FS.Open(path)
+	if err != nil {
+		return catalog.Digest{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	from := int64(seg.HeadBytes + seg.Tail.Offset - seg.Source.Start)
+	n, err := io.Copy(h, io.NewSectionReader(f, from, int64(seg.Tail.Bytes)))
+	if err == nil && uint64(n) != seg.Tail.Bytes {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return catalog.Digest{}, fmt.Errorf("read the end of %s: %w", path, err)
+	}
+	return catalog.Digest(h.Sum(nil)), nil
+}

@@ -1,0 +1,61 @@
+package archiver
+
+import (
+	"time"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
+)
+
+// Point is a watermark: a place in the source after a whole transaction.
+type Point struct {
+	binlog.Point
+	GTID   string    // position there
+	Commit time.Time // of the last transaction before it
+	At     time.Time // when the watermark was moved there, by our clock
+}
+
+// Stats is what an archiver has done and where it is.
+type Stats struct {
+	Received Point
+	Spooled  Point
+	Archived Point
+
+	ReceivedBytes        uint64
+	ReceivedEvents       uint64
+	ReceivedTransactions uint64
+	DuplicateBytes       uint64 // seen again after a reconnect, compared and dropped
+	ArchivedBytes        uint64 // as stored
+	ArchivedSegment      uint64
+	SpoolBytes           int64
+	SpoolSegments        uint64
+	SpoolFull            bool
+	Streaming            bool
+	UploadFailures       uint64
+	UploadError          error // while uploads fail
+	CoveredUntil         time.Time
+	Head                 *catalog.Head // last written
+}
+
+// Stats returns a copy.
+func (a *Archiver) Stats() Stats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.stats
+	s.SpoolBytes = a.spoolBytes()
+	s.CoveredUntil = a.coveredUntil()
+	if a.mstate != nil {
+		s.Received.GTID = a.mstate.Position().String()
+	}
+	if a.open != nil {
+		s.SpoolSegments++
+	}
+	return s
+}
+
+// UUID is the archiver's persistent name; a primary sees it as the replica's.
+func (a *Archiver) UUID() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.Writer
+}

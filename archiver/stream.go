@@ -1,0 +1,274 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+)
+
+// ErrDiverged: the source does not have what was archived from it.
+var ErrDiverged = errors.New("the primary's binlog is not the archived one")
+
+// Resume says where the source is to be asked for the binlog.
+type Resume struct {
+	Fresh bool // nothing is archived yet: the caller chooses
+
+	// From is the start of the last durable transaction in the source's files; After is the GTID
+	// position before it, for a source that does not have that file.
+	From  binlog.Point
+	After string
+
+	ServerID uint32 // of the source From belongs to
+	ByGTID   bool   // the caller asked for what follows After, not for From
+	tail     catalog.Tail
+	format   catalog.Digest
+}
+
+// Resume returns where the binlog has to be requested from: one transaction back, so that its bytes
+// can be compared. Stream must have returned.
+func (a *Archiver) Resume() (Resume, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failed != nil {
+		return Resume{}, a.failed
+	}
+	seg, path := a.last, ""
+	if len(a.queue) > 0 {
+		path = a.queue[len(a.queue)-1].path
+	}
+	if o := a.open; o != nil {
+		if o.tally.body == 0 {
+			if err := a.seal(); err != nil { // removes it
+				return Resume{}, err
+			}
+		} else {
+			seg, path = o.seg, a.path(o.number, "binlog")
+			o.tally.fill(seg, a.mstate)
+		}
+	}
+	if seg == nil {
+		return Resume{Fresh: true}, nil
+	}
+	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
+		ServerID: seg.Source.ServerID, tail: seg.Tail, format: seg.Source.Format}
+	if path != "" {
+		sum, err := a.hashTail(path, seg)
+		if err != nil {
+			return Resume{}, err
+		}
+		r.tail.SHA256 = sum
+	}
+	return r, nil
+}
+
+// Stream appends the source's events until it ends, which is never without an error. r is where the
+// source was asked to begin. When Stream returns, the open segment ends with a whole transaction.
+func (a *Archiver) Stream(ctx context.Context, src Source, r Resume) error {
+	stop := context.AfterFunc(ctx, func() { a.mu.Lock(); a.wake.Broadcast(); a.mu.Unlock() })
+	defer stop()
+	a.mu.Lock()
+	a.src = src
+	a.stats.Streaming = true
+	a.mu.Unlock()
+	err := a.stream(ctx, src, r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.coveredUntil()
+	a.src = nil
+	a.stats.Streaming = false
+	if a.open != nil && a.failed == nil {
+		if cerr := a.open.cut(); cerr != nil {
+			return cerr
+		}
+		a.kick()
+	}
+	if a.failed != nil {
+		return a.failed
+	}
+	return err
+}
+
+func (a *Archiver) stream(ctx context.Context, src Source, r Resume) error {
+	var ov *overlap
+	if !r.Fresh {
+		ov = newOverlap(r)
+	}
+	held := false
+	defer func() {
+		if held {
+			a.mu.Unlock()
+		}
+	}()
+	for {
+		ev, err := src.Next()
+		if err != nil {
+			return err
+		}
+		if !held { // one lock for all the events that are in memory already
+			a.mu.Lock()
+			held = true
+		}
+		if a.failed != nil {
+			return a.failed
+		}
+		what := fresh
+		if ov != nil {
+			if what, err = ov.feed(ev, src); err != nil {
+				return err
+			}
+			if what != dropped {
+				if err := a.goOn(ov, ev, what); err != nil {
+					return err
+				}
+				ov = nil
+			}
+		}
+		if what == fresh {
+			err = a.append(ctx, ev, src)
+		} else {
+			a.stats.DuplicateBytes += uint64(len(ev.Data))
+		}
+		if err != nil {
+			return err
+		}
+		if !ev.More {
+			if a.open != nil {
+				if err := a.open.flush(); err != nil {
+					return err
+				}
+				a.kick()
+			}
+			a.mu.Unlock()
+			held = false
+		}
+	}
+}
+
+// goOn begins after the overlap. On another server, or in another file, that is another place.
+func (a *Archiver) goOn(ov *overlap, ev *binlog.Event, last fed) error {
+	if ov.files {
+		return nil
+	}
+	a.next, a.rotated = binlog.Point{File: ev.File, Offset: ev.EndOffset()}, ""
+	if last == fresh {
+		a.next.Offset = ev.Offset
+	}
+	return a.seal()
+}
+
+// append stores one event or fragment in the open segment, beginning and sealing segments as the
+// source's files, age and size ask for.
+func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) error {
+	if ev.First {
+		if err := a.place(ev); err != nil {
+			return err
+		}
+	}
+	if a.open == nil {
+		if err := a.room(ctx); err != nil {
+			return err
+		}
+		if err := a.begin(ev, src); err != nil {
+			return err
+		}
+	}
+	o := a.open
+	if err := o.write(ev.Data); err != nil {
+		return err
+	}
+	body, events := src.Body(ev), o.tally.events
+	boundary, err := o.tally.add(ev, body, a.mstate)
+	if err != nil {
+		return fmt.Errorf("event at %s:%d: %w", ev.File, ev.Offset, err)
+	}
+	full := boundary && (ev.Type == binlog.TypeRotate || o.head+o.tally.body >= uint64(a.o.MaxSize))
+	if boundary && ev.End || full || !ev.More {
+		o.lastAt = a.o.Clock.Now()
+		full = full || boundary && o.lastAt.Sub(o.began) >= a.o.MaxAge
+	}
+	a.stats.ReceivedBytes += uint64(len(ev.Data))
+	if !boundary {
+		return nil
+	}
+	a.stats.ReceivedEvents += o.tally.events - events
+	if ev.End {
+		a.stats.ReceivedTransactions++
+		a.stats.Received.Commit = o.tally.commit.Last
+	}
+	a.next = binlog.Point{File: ev.File, Offset: ev.EndOffset()}
+	a.stats.Received.Point = a.next
+	if ev.Type == binlog.TypeRotate {
+		p, err := binlog.ParseRotate(body)
+		if err != nil {
+			return fmt.Errorf("event at %s:%d: %w", ev.File, ev.Offset, err)
+		}
+		a.rotated = p.File
+	}
+	if full {
+		return a.seal()
+	}
+	return nil
+}
+
+// place checks that an event begins where the last one ended, or begins the next file.
+func (a *Archiver) place(ev *binlog.Event) error {
+	if o := a.open; o != nil && o.tally.pend.bytes > 0 && ev.File == o.seg.Source.File {
+		return nil // inside a transaction; the scanner counts on
+	}
+	here := binlog.Point{File: ev.File, Offset: ev.Offset}
+	switch {
+	case a.next.File == "":
+		if here.Offset != uint64(len(binlog.Magic)) {
+			return fmt.Errorf("the first event is at %s, not at the beginning of a binlog file", here)
+		}
+	case here == a.next:
+	case here.File == a.next.File, here.Offset != uint64(len(binlog.Magic)), a.rotated != "" && here.File != a.rotated:
+		return fault.New(fault.Integrity, "read the binlog", here.String(), fmt.Errorf("the log goes on there, but ended at %s", a.next)).
+			WithHint("The stream is requested again from the last durable transaction.")
+	default:
+		// The next file, after a ROTATE, a STOP, or a crash of the server. What the server had
+		// not finished when it crashed is dropped.
+		a.rotated = ""
+		return a.seal()
+	}
+	return nil
+}
+
+// room waits until the spool is below its bound: reading stops, nothing is dropped.
+func (a *Archiver) room(ctx context.Context) error {
+	for a.spoolBytes() >= a.o.MaxSpool && a.failed == nil && ctx.Err() == nil {
+		a.stats.SpoolFull = true
+		a.wake.Wait()
+	}
+	a.stats.SpoolFull = false
+	if a.failed != nil {
+		return a.failed
+	}
+	return ctx.Err()
+}
+
+// ageLoop seals the open segment when it is old enough and nothing comes that would; see append.
+func (a *Archiver) ageLoop(ctx context.Context) error {
+	tick := max(a.o.MaxAge/20, 10*time.Millisecond)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.o.Clock.After(tick):
+		}
+		a.mu.Lock()
+		var err error
+		if o := a.open; o != nil && a.failed == nil && o.tally.body > 0 && o.tally.pend.bytes == 0 && a.o.Clock.Now().Sub(o.began) >= a.o.MaxAge {
+			err = a.seal()
+		}
+		a.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package archiver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/durable"
+)
+
+// syncAge is the least time between two syncs. A group of events is synced when the source has no
+// more in memory, which is so at least once in every buffer of it.
+const syncAge = 20 * time.Millisecond
+
+// syncs syncs a file for several goroutines. The kernel tells of an error once, and only to one of
+// those that sync at that time: so they go one after another, and the first error is everyone's.
+type syncs struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (s *syncs) sync(f durable.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = f.Sync()
+	}
+	return s.err
+}
+
+// kick tells the sync loop that the open segment's file has more bytes.
+func (a *Archiver) kick() {
+	select {
+	case a.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// syncLoop syncs the open segment whenever it has new whole transactions in its file. While one
+// sync runs, what arrives gathers for the next: many commits share it.
+func (a *Archiver) syncLoop(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.dirty:
+		}
+		a.mu.Lock()
+		o := a.open
+		if o == nil || a.failed != nil {
+			a.mu.Unlock()
+			continue
+		}
+		if err := o.flush(); err != nil {
+			a.mu.Unlock()
+			return err
+		}
+		upTo, end, gtid, commit := o.boundary(), o.end(), a.mstate.Position().String(), o.tally.commit.Last
+		a.mu.Unlock()
+		if upTo <= o.synced {
+			continue
+		}
+		err := o.syncs.sync(o.file)
+
+		a.mu.Lock()
+		switch {
+		case a.open != o: // sealed meanwhile, which synced it and closed the file
+		case err != nil:
+			_ = a.abandon(o, err) // for everyone to find, in failed
+		default:
+			o.synced = upTo
+			a.spooledTo(end, gtid, commit)
+		}
+		failed := a.failed
+		a.mu.Unlock()
+		if failed != nil {
+			return failed
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.o.Clock.After(syncAge):
+		}
+	}
+}
+
+// abandon cuts the open segment back to what an earlier sync made durable: after a failed sync
+// nothing is known of the bytes since, and a second sync would prove nothing. The archiver stops;
+// opened again, it asks the source for what was dropped.
+func (a *Archiver) abandon(o *open, cause error) error {
+	if o.synced > o.head {
+		_ = o.file.Truncate(int64(o.synced))
+	} else {
+		_ = a.removeSpooled(o.number)
+	}
+	return a.fail("sync a segment in", cause)
+}
+
+// spooledTo moves the spooled watermark, which never goes back.
+func (a *Archiver) spooledTo(p binlog.Point, gtid string, commit time.Time) {
+	a.stats.Spooled = Point{Point: p, GTID: gtid, Commit: commit, At: a.o.Clock.Now()}
+	if a.open != nil {
+		a.stats.SpoolBytes = a.spoolBytes()
+	}
+}
+
+// spoolBytes is what the spool holds that is not archived.
+func (a *Archiver) spoolBytes() int64 {
+	var n int64
+	for _, s := range a.queue {
+		n += int64(s.seg.HeadBytes + s.seg.BodyBytes)
+	}
+	if a.open != nil {
+		n += int64(a.open.size)
+	}
+	return n
+}

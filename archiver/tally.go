@@ -1,0 +1,127 @@
+package archiver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
+	"tidemark/internal/gtid"
+)
+
+// tally counts what a segment holds up to its last boundary: what its manifest will say. What
+// follows the boundary is kept apart until the next one, so that it can be dropped.
+type tally struct {
+	body         uint64 // bytes
+	events       uint64
+	transactions uint64
+	servers      []uint32
+	commit       catalog.TimeRange
+
+	// The last transaction: what a reconnect asks for again.
+	gtid gtid.GTID
+	at   uint64 // where it begins in the body
+	undo gtid.Undo
+
+	pend pending
+}
+
+// pending is what came after the last boundary.
+type pending struct {
+	bytes   uint64
+	events  uint64
+	servers []uint32
+	gtid    gtid.GTID
+	commit  time.Time
+	at      uint64 // where its transaction begins in the body
+	open    bool
+}
+
+// add counts one event or fragment, and brings state forward at the end of a transaction. It
+// reports whether the log may be cut behind it.
+func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary bool, err error) {
+	p := &t.pend
+	if ev.First {
+		p.events++
+		if !slices.Contains(p.servers, ev.ServerID) {
+			p.servers = append(p.servers, ev.ServerID)
+		}
+		if ev.Begin {
+			p.gtid, p.commit, p.at = ev.GTID, ev.Time(), t.body+p.bytes
+		}
+		if ev.Type == binlog.TypeMariaGTIDList {
+			if !ev.Last {
+				return false, fmt.Errorf("a GTID list of %d bytes is larger than the buffer", ev.Size)
+			}
+			list, err := binlog.ParseGTIDList(body)
+			if err != nil {
+				return false, err
+			}
+			state.Reset(list)
+		}
+	}
+	p.bytes += uint64(len(ev.Data))
+	p.open = ev.Open
+	if !ev.Boundary() {
+		return false, nil
+	}
+	if ev.End {
+		t.undo = state.Add(p.gtid)
+		t.gtid, t.at = p.gtid, p.at
+		t.transactions++
+		t.time(p.commit)
+	}
+	t.body += p.bytes
+	t.events += p.events
+	for _, id := range p.servers {
+		if !slices.Contains(t.servers, id) {
+			t.servers = append(t.servers, id)
+		}
+	}
+	t.drop()
+	return true, nil
+}
+
+// drop forgets what came after the last boundary.
+func (t *tally) drop() { t.pend = pending{servers: t.pend.servers[:0]} }
+
+func (t *tally) time(c time.Time) {
+	r := &t.commit
+	if t.transactions == 1 {
+		*r = catalog.TimeRange{First: c, Min: c, Max: c, Precision: time.Second}
+	}
+	r.Last = c
+	if c.Before(r.Min) {
+		r.Min = c
+	}
+	if c.After(r.Max) {
+		r.Max = c
+	}
+}
+
+// tailState is the binlog state before the last transaction, given the one after it.
+func (t *tally) tailState(after *gtid.State) *gtid.State {
+	s := after.Clone()
+	if t.transactions > 0 {
+		s.Revert(t.undo)
+	}
+	return s
+}
+
+// fill writes the tally into a manifest.
+func (t *tally) fill(s *catalog.Segment, after *gtid.State) {
+	s.After = catalog.MariaPosition(after)
+	s.BodyBytes = t.body
+	s.Events = t.events
+	s.Transactions = t.transactions
+	s.ServerIDs = slices.Sorted(slices.Values(t.servers))
+	s.Commit = t.commit
+	s.Source.End = s.Source.Start + t.body
+	s.Tail = catalog.Tail{GTID: t.gtid.String(), Offset: s.Source.Start + t.at, Bytes: t.body - t.at,
+		Before: catalog.MariaPosition(t.tailState(after))}
+}
+
+func short(d [sha256.Size]byte) string { return hex.EncodeToString(d[:6]) }
