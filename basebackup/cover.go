@@ -1,0 +1,110 @@
+package basebackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// The log is looked at again after a pause that doubles from the first to the last.
+const (
+	firstPause = 250 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
+// cover waits until the log, from a segment on, holds the backup's position, and fills in where.
+func (t *taking) cover(ctx context.Context, from uint64, info Info) error {
+	deadline := t.o.Clock.After(t.o.WaitCovered)
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		place, err := t.o.Catalog.Locate(ctx, t.base.Timeline, from, info.ServerID, info.Source)
+		if err == nil {
+			err = t.settle(place, info)
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// All that is wrong may pass: storage comes back, compaction moves segments, and a log that
+		// contradicts the backup may still lack the file that took the name of an older one.
+		t.report.phase(Wait, err.Error())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline:
+			return t.uncovered(err)
+		case <-t.o.Clock.After(pause):
+		}
+	}
+}
+
+func (t *taking) uncovered(err error) error {
+	op := fmt.Sprintf("wait %s for the archived log to cover base backup", t.o.WaitCovered)
+	var late *catalog.NotReached
+	if !errors.As(err, &late) {
+		return fault.New(fault.KindOf(err), op, t.base.ID, fmt.Errorf("%w; the backup is discarded", err)).WithHint(fault.HintOf(err))
+	}
+	return fault.New(fault.Unreachable, op, t.base.ID, fmt.Errorf("%w; the backup is discarded", err)).
+		WithHint("A base backup can be restored only with the log from its position on: start `tidemark run`, and see in `tidemark status` that it streams.")
+}
+
+// settle checks that the log at a place is the history of the copied server, and fills in the position.
+func (t *taking) settle(place *catalog.Place, info Info) error {
+	src := place.Segment.Source
+	if f := info.File; f != nil && (src.Format != f.Fingerprint() || src.FileCreated != f.Timestamp) {
+		return contradiction(info, fmt.Errorf("the archived %s is not the server's file of that name", src.File))
+	}
+	pos, err := gtid.ParsePosition(info.GTID)
+	if err != nil {
+		return fmt.Errorf("read the backup's position: %w", err)
+	}
+	at := catalog.Position{GTID: pos.String()}
+	if place.State != nil {
+		if err := agree(place.State, pos, info.ServerID); err != nil {
+			return contradiction(info, err)
+		}
+		at = catalog.MariaPosition(place.State)
+		// Domains that were never in this server's binlog.
+		for d, g := range place.State.Position() {
+			pos[d] = g
+		}
+		at.GTID = pos.String()
+	}
+	t.base.Segment, t.base.PositionMin, t.base.PositionMax = place.Number, at, at
+	return nil
+}
+
+func contradiction(i Info, err error) error {
+	return fault.New(fault.Unreachable, "find the backup's position in the archived log at", i.Source.String(), err).
+		WithHint("The server's history is not the archived one: was its binlog reset, or is it another server? `tidemark status` shows what is archived.")
+}
+
+// agree compares the binlog state in the log with the position that the server said it had there.
+// The server's is that of a replica: of each domain it names the last transaction that it wrote itself
+// or, where that is none, the last that it replicated or was told to start after. Those need not be in
+// its binlog, so it counts only where the log has another transaction of the same domain and server,
+// or has one of this server in a domain that the server does not name.
+func agree(log *gtid.State, server gtid.Position, id uint32) error {
+	type writer struct{ domain, server uint32 }
+	seqs := map[writer]uint64{}
+	for _, g := range log.List() {
+		seqs[writer{g.Domain, g.Server}] = g.Seq
+	}
+	for _, g := range server.List() {
+		if seq, ok := seqs[writer{g.Domain, g.Server}]; ok && seq != g.Seq {
+			return fmt.Errorf("the last transaction there is %d-%d-%d in the archived log, and %s on the server", g.Domain, g.Server, seq, g)
+		}
+	}
+	for d, tip := range log.Position() {
+		if _, ok := server[d]; !ok && tip.Server == id {
+			return fmt.Errorf("the archived log has %s there, and the server has nothing in domain %d", tip, d)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+// Package mbstream follows the stream that `mariadb-backup --stream=mbstream` writes: it checks
+// everything in it that can be checked and keeps the content of a few small files, in memory that
+// does not grow with the stream.
+//
+// A stream is chunks, one after another, without a trailer. All numbers are little-endian:
+//
+//	magic "XBSTCK01" | flags u8 | type u8 | path length u32 | path
+//	'P' payload  length u64 | offset in the file u64 | CRC-32 (IEEE) of the payload u32 | payload
+//	'E' end      nothing: the file is complete; an empty file is only this
+//	'S' seek     offset u64: where the file goes on
+//	'R' rename   path length u32 | new path; of a file that is complete
+//	'D' remove   nothing; of a file that is complete
+//
+// Chunks of several files may interleave. A file that was ended may come again if its first chunk
+// carries the rewrite flag, which replaces its content. A chunk of another type may be passed over if
+// its flags say so; it is laid out like a payload.
+//
+// That a stream is cut off between two chunks cannot be seen in it. Close therefore wants an end for
+// every file, and whoever made the stream has to say that it is whole.
+package mbstream
+
+import (
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+)
+
+// MaxCapture is the largest file, in bytes, of which the content can be kept.
+const MaxCapture = 1 << 20
+
+// Error says where a stream is damaged.
+type Error struct {
+	File   string // "" where no file is concerned
+	Offset int64  // in the stream, of the chunk
+	Reason string
+}
+
+// Error renders the damage with the file's name.
+func (e *Error) Error() string {
+	if e.File == "" {
+		return fmt.Sprintf("damaged mbstream at byte %d: %s", e.Offset, e.Reason)
+	}
+	return fmt.Sprintf("damaged mbstream at byte %d, file %q: %s", e.Offset, e.File, e.Reason)
+}
+
+// Inspector is a writer that a stream is copied to. It fails at the first damage, and from then on.
+type Inspector struct {
+	capture map[string]bool   // names of files to keep
+	kept    map[string][]byte // their content so far
+	open    map[string]uint64 // files begun and not ended, with the offset at which they go on
+	ended   map[uint64]bool   // hashes of the paths of complete files
+	seed    maphash.Seed
+	bytes   int64
+	err     error
+
+	// The chunk being read.
+	start int64 // its offset in the stream
+	head  []byte
+	need  int // bytes that head must have before next is called
+	next  func() error
+	flags byte
+	typ   byte
+	path  string
+	left  uint64 // payload bytes to come
+	crc   uint32 // of the payload so far
+	want  uint32 // what it must be in the end
+}
+
+// NewInspector returns an Inspector that keeps the content of the files with these paths, of at most
+// MaxCapture bytes each.
+func NewInspector(capture ...string) *Inspector {
+	i := &Inspector{capture: map[string]bool{}, kept: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
+		seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
+	for _, path := range capture {
+		i.capture[path] = true
+	}
+	_ = i.begin()
+	return i
+}
+
+// Write follows the stream through p. An error is an *Error and final.
+func (i *Inspector) Write(p []byte) (int, error) {
+	if i.err != nil {
+		return 0, i.err
+	}
+	size := len(p)
+	for len(p) > 0 {
+		n := i.need - len(i.head)
+		if i.left > 0 {
+			n = int(min(i.left, uint64(len(p))))
+		}
+		n = min(n, len(p))
+		i.bytes += int64(n)
+		if i.left > 0 {
+			i.err = i.payload(p[:n])
+		} else if i.head = append(i.head, p[:n]...); len(i.head) == i.need {
+			i.err = i.next()
+		}
+		if p = p[n:]; i.err != nil {
+			return size - len(p), i.err
+		}
+	}
+	return size, nil
+}
+
+// Close returns an error unless the stream ended between two chunks, without damage, and with every
+// file ended.
+func (i *Inspector) Close() error {
+	switch {
+	case i.err != nil:
+		return i.err
+	case i.bytes == 0:
+		return &Error{Reason: "the stream is empty"}
+	case i.bytes != i.start:
+		i.err = &Error{File: i.path, Offset: i.start, Reason: "the stream is cut off inside a chunk"}
+	case len(i.open) > 0:
+		names := slices.Sorted(maps.Keys(i.open))
+		i.err = &Error{File: names[0], Offset: i.bytes, Reason: fmt.Sprintf("the stream is cut off: %d files have no end", len(names))}
+	}
+	return i.err
+}
+
+// Kept returns the content of a file that was to be kept, if the stream has all of it.
+func (i *Inspector) Kept(path string) ([]byte, bool) {
+	data, ok := i.kept[path]
+	if _, open := i.open[path]; open {
+		return nil, false
+	}
+	return data, ok
+}
+
+// Bytes returns the length of the stream so far.
+func (i *Inspector) Bytes() int64 { return i.bytes }
+
+// Files returns the number of complete files so far.
+func (i *Inspector) Files() int { return len(i.ended) }
