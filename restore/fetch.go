@@ -1,0 +1,190 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+	"tidemark/internal/mysqld"
+)
+
+// fetch reads the parts of the base backup in order and has mbstream extract them into the target.
+func (r *run) fetch(ctx context.Context) error {
+	r.tracker.total(r.plan.base.PlainBytes, 0)
+	var said bytes.Buffer
+	cmd := r.user.Command(ctx, r.work.target, r.Tools.Mbstream, "-x", "-C", r.work.target)
+	cmd.Stderr = &limited{w: &said, left: 64 << 10}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", r.Tools.Mbstream, err)
+	}
+	var failed error
+	var done int64
+	for _, p := range r.plan.base.Parts {
+		if failed = r.extract(ctx, p, in, &done); failed != nil {
+			break
+		}
+	}
+	if failed != nil && !errors.Is(failed, syscall.EPIPE) {
+		_ = cmd.Process.Kill() // it must not take the end of its input for that of the backup
+	}
+	if err := in.Close(); failed == nil {
+		failed = err
+	}
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case failed != nil && !errors.Is(failed, syscall.EPIPE):
+		return failed
+	case err != nil || failed != nil:
+		return fault.New(fault.Other, "extract base backup", r.plan.base.ID,
+			fmt.Errorf("mbstream: %w: %s", errors.Join(err, failed), lastLines(said.String(), 5)))
+	}
+	return r.checkExtracted()
+}
+
+// extract writes the plain bytes of a part to mbstream, and checks them.
+func (r *run) extract(ctx context.Context, p catalog.Part, in io.Writer, done *int64) error {
+	part, err := r.c.OpenPart(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	sum := sha256.New()
+	n, err := io.CopyBuffer(io.MultiWriter(sum, in, writerFunc(func(b []byte) (int, error) {
+		*done += int64(len(b))
+		r.tracker.reached(*done, 0)
+		return len(b), nil
+	})), struct{ io.Reader }{part}, make([]byte, 1<<20))
+	if errors.Is(err, syscall.EPIPE) {
+		// mbstream did not like what it got. If the part is damaged, that is why.
+		if _, derr := io.Copy(io.Discard, part); fault.Is(derr, fault.Integrity) {
+			return derr
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if n != p.PlainBytes || catalog.Digest(sum.Sum(nil)) != p.PlainSHA256 {
+		return fault.New(fault.Integrity, "read", p.Stored.Key, errors.New("its plain bytes are not those that its manifest describes")).
+			WithHint("Run `tidemark verify --data` to see everything that is damaged.")
+	}
+	return nil
+}
+
+// checkExtracted compares the position that the backup itself names with the manifest's.
+func (r *run) checkExtracted() error {
+	for _, name := range []string{"xtrabackup_binlog_info", "mariadb_backup_binlog_info"} {
+		text, err := os.ReadFile(filepath.Join(r.work.target, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f := strings.Fields(string(text))
+		if want := r.plan.base.Source; len(f) < 2 || f[0] != want.File || f[1] != fmt.Sprint(want.Offset) {
+			return fault.New(fault.Integrity, "use base backup", r.plan.base.ID,
+				fmt.Errorf("its files say that it was taken at %q, its manifest at %s", strings.TrimSpace(string(text)), want))
+		}
+	}
+	return nil
+}
+
+// prepare has mariadb-backup bring the extracted files to the point of the backup.
+func (r *run) prepare(ctx context.Context) error {
+	args := []string{"--no-defaults"}
+	if r.DefaultsExtraFile != "" {
+		args = []string{"--defaults-file=" + r.DefaultsExtraFile}
+	}
+	args = append(args, "--prepare", "--target-dir="+r.work.target, fmt.Sprintf("--use-memory=%d", mysqld.Pool(r.Memory)))
+	if r.PluginDir != "" {
+		args = append(args, "--plugin-dir="+r.PluginDir)
+	}
+	path := r.work.logFile("prepare")
+	log, err := r.FS.Create(path)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := r.user.Command(ctx, r.work.target, r.Tools.Backup, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	end := mysqld.LogTail(path, 20)
+	if err == nil && !strings.Contains(lastLines(end, 1), "completed OK!") {
+		err = errors.New("it did not say that it completed")
+	}
+	if err != nil {
+		return fault.New(fault.Other, "prepare base backup", r.plan.base.ID, fmt.Errorf("%s: %w; its log ends:\n%s", r.Tools.Backup, err, end)).
+			WithHint("The whole log is in " + path + ".")
+	}
+	return nil
+}
+
+// checkDisk compares what the restore will take with what is free.
+func (r *run) checkDisk() error {
+	redo := mysqld.RedoLog(mysqld.Pool(r.Memory))
+	relay := min(r.RelaySpace, 2*r.plan.LogBytes)
+	needs := map[string]int64{r.work.target: r.plan.DiskBytes + redo}
+	same, err := sameDevice(r.work.target, r.work.dir)
+	if err != nil {
+		return err
+	}
+	if same {
+		needs[r.work.target] += relay
+	} else {
+		needs[r.work.dir] = relay
+	}
+	for dir, need := range needs {
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(dir, &st); err != nil {
+			return fmt.Errorf("ask for the free space of %s: %w", dir, err)
+		}
+		if free := int64(st.Bavail * uint64(st.Bsize)); free < need {
+			return fault.New(fault.Other, "restore into", dir, fmt.Errorf("%d MiB are free, and at least %d MiB are needed", free>>20, need>>20)).
+				WithHint("Free some space, choose another directory, or give less with --relay-space.")
+		}
+	}
+	return nil
+}
+
+func sameDevice(a, b string) (bool, error) {
+	var sa, sb syscall.Stat_t
+	if err := errors.Join(syscall.Stat(a, &sa), syscall.Stat(b, &sb)); err != nil {
+		return false, err
+	}
+	return sa.Dev == sb.Dev, nil
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// limited passes on the first bytes and drops the rest.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	n := min(len(b), l.left)
+	l.left -= n
+	_, err := l.w.Write(b[:n])
+	return len(b), err
+}

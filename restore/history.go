@@ -1,0 +1,273 @@
+package restore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+	"tidemark/storage"
+)
+
+// history is what the archive holds of one timeline: manifests only, no data.
+type history struct {
+	c         *catalog.Catalog
+	timeline  *catalog.Timeline
+	segments  []*catalog.Segment // ascending; contiguous inside a stretch
+	stretches []stretch
+	bases     []*catalog.Base // ascending by place
+	head      *catalog.Head
+	broken    error // why the log cannot be read on after its last segment; nil at its proper end
+	warnings  []string
+}
+
+// stretch is a part of the log without holes: segments[first:end].
+type stretch struct {
+	first, end int
+	hole       error // what is wrong after it; nil for the last one
+}
+
+// place is a point of the log: an offset in the source file of the segment with the number. Inside
+// a timeline places are ordered by number and offset.
+type place struct {
+	number uint64
+	offset uint64
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.number, q.number), cmp.Compare(p.offset, q.offset))
+}
+
+// readHistory reads all manifests of a timeline. Holes in the log are kept, not returned: what lies
+// before or after them may be all that is needed.
+func readHistory(ctx context.Context, c *catalog.Catalog, number uint32) (*history, error) {
+	t, err := c.Timeline(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	h := &history{c: c, timeline: t}
+	if err := h.readBases(ctx); err != nil {
+		return nil, err
+	}
+	if h.head, err = c.LastHead(ctx, t.Number); err != nil {
+		return nil, err
+	}
+	if err := h.readLog(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.checkHead()
+}
+
+// readBases reads the manifests of the timeline's base backups. One that is damaged is warned of and
+// passed over: an older one may do.
+func (h *history) readBases(ctx context.Context) error {
+	for o, err := range h.c.Objects(ctx, "base/") {
+		if err != nil {
+			return err
+		}
+		if o.Class != catalog.ClassBase {
+			continue
+		}
+		b, err := h.c.BaseAt(ctx, o.Base)
+		switch {
+		case fault.Is(err, fault.Integrity):
+			h.warnings = append(h.warnings, fmt.Sprintf("base backup %s is passed over: %v", o.Base, err))
+		case errors.Is(err, storage.ErrNotExist): // expired meanwhile
+		case err != nil:
+			return err
+		case b.Timeline == h.timeline.Number:
+			h.bases = append(h.bases, b)
+		}
+	}
+	slices.SortStableFunc(h.bases, func(a, b *catalog.Base) int { return basePlace(a).compare(basePlace(b)) })
+	return nil
+}
+
+func basePlace(b *catalog.Base) place { return place{b.Segment, b.Source.Offset} }
+
+// readLog reads the manifests from the first one on. After a hole it goes on with the next base
+// backup: only from there can the log be used again.
+func (h *history) readLog(ctx context.Context) error {
+	from := uint64(0)
+	for {
+		first := len(h.segments)
+		var broken error
+		for s, err := range h.c.Segments(ctx, h.timeline.Number, from) {
+			if err != nil {
+				broken = err
+				break
+			}
+			h.keep(s, len(h.segments) > first)
+		}
+		if broken != nil && !fault.Is(broken, fault.Integrity) {
+			return broken
+		}
+		if len(h.segments) > first {
+			h.stretches = append(h.stretches, stretch{first: first, end: len(h.segments), hole: broken})
+		}
+		h.broken = broken
+		if broken == nil {
+			return nil
+		}
+		reached := from
+		if n := len(h.segments); n > 0 {
+			reached = max(reached, h.segments[n-1].Last)
+		}
+		i := slices.IndexFunc(h.bases, func(b *catalog.Base) bool { return b.Segment > reached })
+		if i < 0 {
+			return nil
+		}
+		from = h.bases[i].Segment
+	}
+}
+
+// keep adds a manifest, without what nobody asks for here, and sharing what is the same in the one
+// before it: there may be a hundred thousand.
+func (h *history) keep(s *catalog.Segment, follows bool) {
+	s.ClusterUUID, s.Writer, s.CreatedBy, s.Tail = h.c.Cluster.UUID, "", "", catalog.Tail{}
+	if prev := h.last(); follows {
+		s.Before = prev.After
+		if s.Source.SameFile(prev.Source) {
+			s.Source.File, s.Source.Version, s.Source.ServerUUID = prev.Source.File, prev.Source.Version, prev.Source.ServerUUID
+		}
+		if slices.Equal(s.ServerIDs, prev.ServerIDs) {
+			s.ServerIDs = prev.ServerIDs
+		}
+	}
+	h.segments = append(h.segments, s)
+}
+
+// checkHead compares the end of the log with the head. A log that has been cut off is broken at its
+// end; one that is another than the head's is refused.
+func (h *history) checkHead() error {
+	err := catalog.CheckHead(h.head, h.digestAfter)
+	if err == nil {
+		return nil
+	}
+	if _, there := h.find(h.head.Segment); there {
+		return err
+	}
+	if h.broken == nil {
+		h.broken = err
+	}
+	return nil
+}
+
+// digestAfter returns the chain digest after a segment number.
+func (h *history) digestAfter(number uint64) (catalog.Digest, bool) {
+	i, ok := h.find(number)
+	if !ok {
+		return catalog.Digest{}, false
+	}
+	s := h.segments[i]
+	d := s.ChainBefore
+	for _, m := range s.Members {
+		if d = catalog.NextDigest(d, m.BodySHA256); m.Number == number {
+			break
+		}
+	}
+	return d, true
+}
+
+// find returns the index of the segment that covers a number.
+func (h *history) find(number uint64) (int, bool) {
+	i, _ := slices.BinarySearchFunc(h.segments, number, func(s *catalog.Segment, n uint64) int { return cmp.Compare(s.Last, n) })
+	return i, i < len(h.segments) && h.segments[i].First <= number
+}
+
+// last returns the newest segment, or nil.
+func (h *history) last() *catalog.Segment {
+	if len(h.segments) == 0 {
+		return nil
+	}
+	return h.segments[len(h.segments)-1]
+}
+
+// stretchOf returns the stretch in which the segment with the index lies.
+func (h *history) stretchOf(i int) stretch {
+	for _, r := range h.stretches {
+		if i < r.end {
+			return r
+		}
+	}
+	return stretch{}
+}
+
+// at returns the place of an offset in a segment, under the number that it had when it was sealed.
+func at(s *catalog.Segment, offset uint64) place {
+	end := s.Source.Start
+	for _, m := range s.Members {
+		if end += m.BodyBytes; offset <= end {
+			return place{m.Number, offset}
+		}
+	}
+	return place{s.Last, offset}
+}
+
+// member returns the member of a segment in which the byte at an offset lies.
+func member(s *catalog.Segment, offset uint64) catalog.Member {
+	end := s.Source.Start
+	for _, m := range s.Members {
+		if end += m.BodyBytes; offset < end {
+			return m
+		}
+	}
+	return s.Members[len(s.Members)-1]
+}
+
+// coveredUntil is the moment up to which the archive is known to hold everything; zero if unknown.
+func (h *history) coveredUntil() time.Time {
+	if h.head == nil {
+		return time.Time{}
+	}
+	return h.head.CoveredUntil
+}
+
+// position returns the slave position that a recorded one describes.
+func position(p catalog.Position) (gtid.Position, error) {
+	pos, err := gtid.ParsePosition(p.GTID)
+	if err != nil {
+		return nil, fault.New(fault.Integrity, "read a recorded position", p.GTID, err)
+	}
+	return pos, nil
+}
+
+// unreachable refuses a target and names the points that can be reached.
+func (h *history) unreachable(t Target, why error) error {
+	hint := "There is no base backup: take one with `tidemark backup`."
+	switch parent := h.timeline.Parent; {
+	case len(h.bases) > 0 && h.last() != nil:
+		hint = h.window()
+	case parent != 0:
+		hint = fmt.Sprintf("Timeline %d has no base backup yet: what was before it can be restored with --timeline %d.", h.timeline.Number, parent)
+	}
+	return fault.New(fault.Unreachable, "plan a restore to", t.String(), why).WithHint(hint)
+}
+
+// window describes the first and the last point that can be restored.
+func (h *history) window() string {
+	b, s := h.bases[0], h.last()
+	end := fmt.Sprintf("GTID position %s (%s)", orNone(s.After.GTID), s.Source.EndPoint())
+	if t := h.coveredUntil(); !t.IsZero() {
+		end += " and time " + stamp(t)
+	}
+	return fmt.Sprintf("The archive can be restored from %s, GTID position %s (%s), to %s.",
+		stamp(b.Consistent), orNone(b.PositionMax.GTID), b.Source, end)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// fileTime is when a segment's source file was begun.
+func fileTime(s *catalog.Segment) time.Time { return time.Unix(int64(s.Source.FileCreated), 0) }

@@ -1,0 +1,269 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// PlanOptions say what is to be restored.
+type PlanOptions struct {
+	Target   Target
+	Timeline uint32 // 0: the newest
+}
+
+// Plan says what a restore will do: which base backup, which part of the log, where it stops. It is
+// made by MakePlan and used by Run; as JSON it is a result for people and scripts.
+type Plan struct {
+	Cluster  string `json:"cluster"`
+	Timeline uint32 `json:"timeline"`
+	Target   string `json:"target"`
+
+	Base PlanBase `json:"base"`
+	Stop Point    `json:"stop"`
+	// What is on both sides of the stop. LastApplied is absent when nothing follows the base backup,
+	// FirstNotApplied at the end of the log.
+	LastApplied     *Transaction `json:"last_applied,omitempty"`
+	FirstNotApplied *Transaction `json:"first_not_applied,omitempty"`
+
+	Segments      int    `json:"segments"`       // to be read
+	Transactions  uint64 `json:"transactions"`   // to be applied
+	LogBytes      int64  `json:"log_bytes"`      // of them, plain
+	DownloadBytes int64  `json:"download_bytes"` // base backup and segments, as stored
+	DiskBytes     int64  `json:"disk_bytes"`     // of the base backup, plain; the relay space comes on top
+
+	ServerVersion string    `json:"server_version"` // of the base backup; a server of its series is needed
+	TimePrecision string    `json:"time_precision"` // of commit times
+	CoveredUntil  time.Time `json:"covered_until"`  // the archive holds everything up to here
+
+	// Suspects are transactions that claim a commit time at or after the target's, lie within an hour
+	// before the stop, and did not end the restore because the claim cannot be true.
+	Suspects     []Suspect `json:"suspects,omitempty"`
+	SuspectCount int       `json:"suspect_count"`
+	Warnings     []string  `json:"warnings,omitempty"`
+
+	base      *catalog.Base
+	segments  []*catalog.Segment // from the one with the base's position to the one with the stop
+	position  gtid.Position      // at the stop
+	start     gtid.Position      // at the base
+	serverIDs []uint32           // that occur in the log, ascending
+}
+
+// PlanBase is the base backup of a plan.
+type PlanBase struct {
+	ID          string    `json:"id"`
+	Consistent  time.Time `json:"consistent"`
+	Position    Point     `json:"position"`
+	Parts       int       `json:"parts"`
+	StoredBytes int64     `json:"stored_bytes"`
+	PlainBytes  int64     `json:"plain_bytes"`
+}
+
+// Point is a place in the log: all that ends at or before Offset in the source's File.
+type Point struct {
+	Segment uint64 `json:"segment"`
+	File    string `json:"file"`
+	Offset  uint64 `json:"offset"`
+	GTID    string `json:"gtid"` // the slave position there
+}
+
+// Suspect is a transaction whose commit time is not believed, and why.
+type Suspect struct {
+	Transaction
+	Why string `json:"why"`
+}
+
+// HasWarnings reports whether the plan holds something that needs a look.
+func (p *Plan) HasWarnings() bool { return len(p.Warnings) > 0 }
+
+// Position is the GTID position at the stop.
+func (p *Plan) Position() gtid.Position { return p.position.Clone() }
+
+// MakePlan finds out how to reach a target. It changes nothing, reads manifests and the few segments
+// around the target, and checks that everything a restore needs is stored. Kinds of errors:
+// Unreachable for a target that the archive does not cover, Integrity for what is missing or damaged.
+func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, error) {
+	if c.Cluster.Flavor != gtid.MariaDB {
+		return nil, fault.New(fault.Other, "plan a restore of", c.URL(), fmt.Errorf("this version restores MariaDB only, not %s", c.Cluster.Flavor))
+	}
+	h, err := readHistory(ctx, c, o.Timeline)
+	if err != nil {
+		return nil, err
+	}
+	stop, err := h.seek(ctx, o.Target)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{
+		Cluster: c.Cluster.Name, Timeline: h.timeline.Number, Target: o.Target.String(),
+		TimePrecision: time.Second.String(), CoveredUntil: h.coveredUntil(), Warnings: h.warnings,
+	}
+	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {
+		return nil, err
+	}
+	p.name(stop)
+	if h.broken != nil {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("the log is damaged behind the target: %v", h.broken))
+	}
+	return p, h.checkStored(ctx, p)
+}
+
+// fill chooses the base backup and says what lies around the stop and between them.
+func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error {
+	s := h.segments[stop.i]
+	end, err := h.around(ctx, s, stop.offset)
+	if err != nil {
+		return err
+	}
+	if end.boundary == s.Source.Start && stop.i > h.stretchOf(stop.i).first { // nothing of the segment is needed
+		stop.i--
+		s = h.segments[stop.i]
+		end = &surroundings{boundary: s.Source.End, position: end.position, before: s.Transactions, next: end.next}
+	}
+	from, err := h.chooseBase(ctx, t, stop.i, end)
+	if err != nil {
+		return err
+	}
+	b := from.base
+	p.base, p.start, p.segments = b, from.position, h.segments[from.i:max(from.i, stop.i)+1]
+	p.ServerVersion = b.ServerVersion
+	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes,
+		Position: Point{Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
+
+	// Domains that only the backed up server knew, as a replica of another one, stay as they were.
+	p.position = p.start.Clone()
+	for d, g := range end.position {
+		p.position[d] = g
+	}
+	place := at(s, end.boundary)
+	p.Stop = Point{Segment: place.number, File: s.Source.File, Offset: end.boundary, GTID: p.position.String()}
+	if place.compare(basePlace(b)) < 0 { // nothing that changes anything lies between them
+		p.Stop = p.Base.Position
+		p.Stop.GTID = p.position.String()
+	}
+	p.count(h, from, stop.i, end)
+	if p.Transactions > 0 {
+		if p.LastApplied, err = h.lastBefore(ctx, stop.i, end); err != nil {
+			return err
+		}
+	}
+	p.FirstNotApplied, err = h.firstAfter(ctx, stop.i, end)
+	return err
+}
+
+// count adds up what is to be read and applied.
+func (p *Plan) count(h *history, from *chosen, i int, end *surroundings) {
+	p.Segments = len(p.segments)
+	if i >= from.i {
+		p.Transactions = h.transactionsOf(from.i, i) + end.before - from.before
+	}
+	p.DownloadBytes, p.DiskBytes = p.base.StoredBytes(), p.base.PlainBytes
+	for k, s := range p.segments {
+		p.DownloadBytes += s.Stored.Size
+		p.serverIDs = append(p.serverIDs, s.ServerIDs...)
+		first, last := s.Source.Start, s.Source.End
+		if k == 0 {
+			first = p.Base.Position.Offset
+		}
+		if k == len(p.segments)-1 {
+			last = p.Stop.Offset
+		}
+		p.LogBytes += int64(last - first)
+	}
+	slices.Sort(p.serverIDs)
+	p.serverIDs = slices.Compact(p.serverIDs)
+}
+
+// lastBefore finds the last transaction before a place in the segment with the index. There is one.
+func (h *history) lastBefore(ctx context.Context, i int, end *surroundings) (*Transaction, error) {
+	if end.last != nil {
+		return end.last, nil
+	}
+	if end.before == 0 {
+		i--
+	}
+	for h.segments[i].Transactions == 0 {
+		i--
+	}
+	a, err := h.around(ctx, h.segments[i], h.segments[i].Source.End)
+	if err != nil {
+		return nil, err
+	}
+	return a.last, nil
+}
+
+// firstAfter finds the first transaction that is not applied; nil if the log ends before one.
+func (h *history) firstAfter(ctx context.Context, i int, end *surroundings) (*Transaction, error) {
+	if end.next != nil {
+		return end.next, nil
+	}
+	r := h.stretchOf(i)
+	for _, s := range h.segments[i+1 : r.end] {
+		if s.Transactions > 0 {
+			a, err := h.around(ctx, s, s.Source.Start)
+			if err != nil {
+				return nil, err
+			}
+			return a.next, nil
+		}
+	}
+	return nil, nil
+}
+
+// name records the suspects, and warns of them.
+func (p *Plan) name(f *found) {
+	p.SuspectCount = len(f.passed) + f.hidden
+	for _, s := range f.passed {
+		why := "it claims a commit time later than that of transactions that follow it"
+		if s.received {
+			why = "it claims a commit time later than it was received"
+		}
+		p.Suspects = append(p.Suspects, Suspect{*s.transaction, why})
+		p.Warnings = append(p.Warnings, fmt.Sprintf("transaction %s is applied although it claims to be of %s: %s; to stop before it, use --before-gtid %s",
+			s.transaction.GTID, stamp(s.transaction.Time), why, s.transaction.GTID))
+	}
+	if f.hidden > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d more transactions are applied that claim to be of a later time", f.hidden))
+	}
+}
+
+// checkStored checks that every object of the plan is there with its size, by one listing.
+func (h *history) checkStored(ctx context.Context, p *Plan) error {
+	missing := make(map[string]catalog.Stored, len(p.segments)+len(p.base.Parts))
+	for _, s := range p.segments {
+		missing[s.Stored.Key] = s.Stored
+	}
+	for _, part := range p.base.Parts {
+		missing[part.Stored.Key] = part.Stored
+	}
+	for _, prefix := range []string{fmt.Sprintf("log/%08d/0", p.Timeline), "base/" + p.base.ID + "/"} {
+		for o, err := range h.c.Objects(ctx, prefix) {
+			if err != nil {
+				return err
+			}
+			s, ok := missing[o.Key]
+			if ok && s.Size != o.Size {
+				return fault.New(fault.Integrity, "check", o.Key, fmt.Errorf("the object has %d bytes, its manifest says %d", o.Size, s.Size)).
+					WithHint("Run `tidemark verify --data` to see everything that is damaged.")
+			}
+			delete(missing, o.Key)
+		}
+	}
+	keys := make([]string, 0, len(missing))
+	for key := range missing {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		// The listing may be older than the manifest.
+		if err := h.c.CheckStored(ctx, missing[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package restore
+
+import (
+	"time"
+
+	"tidemark/internal/clock"
+)
+
+// Phase is a part of a restore.
+type Phase string
+
+// The phases, in their order.
+const (
+	Fetch   Phase = "fetch"   // read the base backup and extract it
+	Prepare Phase = "prepare" // bring it to its point
+	Start   Phase = "start"   // the private server
+	Apply   Phase = "apply"   // the log
+	Finish  Phase = "finish"  // shut down, make durable, clean up
+)
+
+// Event tells how a restore is getting on. Bytes are plain ones: of the base backup in Fetch, of the
+// log in Apply. A total of 0 means that it is not known, or that there is nothing to count.
+type Event struct {
+	Phase        Phase
+	Kind         Kind
+	Elapsed      time.Duration // since the phase began
+	Bytes        int64
+	TotalBytes   int64
+	Transactions uint64
+	Total        uint64        // transactions
+	Rate         float64       // a second: transactions in Apply, bytes elsewhere
+	Left         time.Duration // estimated; 0 if unknown
+}
+
+// Kind is a kind of Event.
+type Kind string
+
+// The kinds.
+const (
+	Started  Kind = "started"
+	Progress Kind = "progress"
+	Finished Kind = "finished"
+)
+
+// between is the least time between two events of kind Progress.
+const between = 200 * time.Millisecond
+
+// tracker makes events and records how long phases take. It is for one goroutine.
+type tracker struct {
+	tell   func(Event)
+	clock  clock.Clock
+	report *Report
+	now    Event
+	begun  time.Time
+	told   time.Time
+}
+
+func newTracker(tell func(Event), c clock.Clock, report *Report) *tracker {
+	if tell == nil {
+		tell = func(Event) {}
+	}
+	return &tracker{tell: tell, clock: c, report: report}
+}
+
+func (t *tracker) start(p Phase) {
+	t.begun = t.clock.Now()
+	t.told = t.begun
+	t.now = Event{Phase: p, Kind: Started}
+	t.tell(t.now)
+}
+
+// total says what the phase has to do.
+func (t *tracker) total(bytes int64, transactions uint64) {
+	t.now.TotalBytes, t.now.Total = bytes, transactions
+}
+
+// reached says what the phase has done so far.
+func (t *tracker) reached(bytes int64, transactions uint64) {
+	t.now.Bytes, t.now.Transactions = bytes, transactions
+	now := t.clock.Now()
+	if now.Sub(t.told) < between {
+		return
+	}
+	t.told = now
+	t.now.Kind, t.now.Elapsed = Progress, now.Sub(t.begun)
+	t.estimate()
+	t.tell(t.now)
+}
+
+func (t *tracker) estimate() {
+	done, total := float64(t.now.Bytes), float64(t.now.TotalBytes)
+	t.now.Rate, t.now.Left = 0, 0
+	seconds := t.now.Elapsed.Seconds()
+	if seconds <= 0 {
+		return
+	}
+	t.now.Rate = done / seconds
+	if t.now.Phase == Apply {
+		t.now.Rate = float64(t.now.Transactions) / seconds
+	}
+	if done > 0 && total > done {
+		t.now.Left = time.Duration((total - done) / done * float64(t.now.Elapsed))
+	}
+}
+
+// finish ends the phase, also one that failed.
+func (t *tracker) finish() time.Duration {
+	t.now.Kind, t.now.Elapsed = Finished, t.clock.Now().Sub(t.begun)
+	t.estimate()
+	t.now.Left = 0
+	t.report.Phases = append(t.report.Phases, PhaseTime{t.now.Phase, t.now.Elapsed.Seconds()})
+	t.tell(t.now)
+	return t.now.Elapsed
+}

@@ -1,0 +1,80 @@
+package restore
+
+import (
+	"fmt"
+
+	"tidemark/internal/mysqld"
+)
+
+// Report says what a restore has done. As JSON it is a result for people and scripts.
+type Report struct {
+	Cluster   string `json:"cluster"`
+	Timeline  uint32 `json:"timeline"`
+	Target    string `json:"target"`
+	TargetDir string `json:"target_dir"`
+	Base      string `json:"base"`
+	Done      bool   `json:"done"`
+	Restarted bool   `json:"restarted"` // what an interrupted restore had left was removed first
+
+	GTID            string       `json:"gtid"` // the position of the restored server
+	LastApplied     *Transaction `json:"last_applied,omitempty"`
+	FirstNotApplied *Transaction `json:"first_not_applied,omitempty"`
+	Transactions    uint64       `json:"transactions"` // applied
+	LogBytes        int64        `json:"log_bytes"`    // of them
+	Batches         int          `json:"batches"`
+	Threads         int          `json:"threads"`
+
+	Phases  []PhaseTime `json:"phases"`
+	Seconds float64     `json:"seconds"`
+	Rate    float64     `json:"transactions_per_second"` // while they were applied
+
+	// EventsDisabled are scheduled events that applying the log has left disabled on the restored
+	// server, as on any replica, whether or not they were enabled on the original one.
+	EventsDisabled []string  `json:"events_disabled,omitempty"`
+	PreparedXA     []string  `json:"prepared_xa,omitempty"` // transactions left prepared at the stop
+	Suspects       []Suspect `json:"suspects,omitempty"`
+	Warnings       []string  `json:"warnings,omitempty"`
+	NextSteps      []string  `json:"next_steps,omitempty"`
+}
+
+// PhaseTime is how long a phase took.
+type PhaseTime struct {
+	Phase   Phase   `json:"phase"`
+	Seconds float64 `json:"seconds"`
+}
+
+// HasWarnings reports whether the report holds something that needs a look.
+func (r *Report) HasWarnings() bool { return len(r.Warnings) > 0 }
+
+func newReport(p *Plan) *Report {
+	return &Report{Cluster: p.Cluster, Timeline: p.Timeline, Target: p.Target, Base: p.Base.ID, GTID: p.start.String(),
+		FirstNotApplied: p.FirstNotApplied, Suspects: p.Suspects, Warnings: append([]string(nil), p.Warnings...)}
+}
+
+// warn adds a warning.
+func (r *Report) warn(format string, args ...any) {
+	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+}
+
+// complete fills in what is known when all is done.
+func (r *Report) complete(p *Plan, user mysqld.User) {
+	r.Done = true
+	r.LastApplied, r.GTID = p.LastApplied, p.position.String()
+	for _, ph := range r.Phases {
+		if ph.Phase == Apply && ph.Seconds > 0 {
+			r.Rate = float64(r.Transactions) / ph.Seconds
+		}
+	}
+	r.NextSteps = []string{
+		fmt.Sprintf("Start a server of %s on %s (its files belong to user %s) with the options of the old one, but another server_id than %d: "+
+			"what it writes is a new history.", p.ServerVersion, r.TargetDir, user.Name, p.base.ServerID),
+		fmt.Sprintf("Its gtid_slave_pos is set to %s: with the binlog on, new transactions follow it.", orNone(r.GTID)),
+		"Archive it under its own timeline: point `tidemark run` at it, which takes a new base backup.",
+	}
+	if len(r.EventsDisabled) > 0 {
+		r.NextSteps = append(r.NextSteps, "Look at the scheduled events named above, and enable those that are to run: ALTER EVENT … ENABLE.")
+	}
+	if len(r.PreparedXA) > 0 {
+		r.NextSteps = append(r.NextSteps, "Decide the prepared XA transactions named above: XA COMMIT … or XA ROLLBACK …; they hold locks until then.")
+	}
+}
