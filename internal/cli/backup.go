@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"github.com/spf13/cobra"
+
+	"tidemark/basebackup"
+	"tidemark/internal/catalog"
+	"tidemark/internal/config"
+	"tidemark/internal/durable"
+	"tidemark/internal/fault"
+	"tidemark/replica"
+)
+
+func (a *app) newBackup() *cobra.Command {
+	return &cobra.Command{
+		Use:   "backup [CLUSTER]",
+		Short: "Take a base backup now",
+		Long: `Take a base backup of the cluster's primary now and put it into the archive. It has to run on the
+server's machine, as a user that may read the data directory, with mariadb-backup of the server's
+version. It streams: nothing is stored on this machine in between.
+
+The backup counts once the archived log has reached its position, so "tidemark run" must be archiving
+the cluster. Until then, and after any failure, there is nothing in the archive but objects that
+nobody reads, and those are removed.` +
+			exits(fault.NoArchive, fault.Unreachable, fault.Integrity, fault.Primary, fault.Storage, fault.Config),
+		Example: `  tidemark backup
+  tidemark backup shop --json | jq -r .id`,
+		Args: clusterArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.runBackup(cmd.Context(), first(args))
+			if r == nil {
+				return err
+			}
+			return a.print(r, err)
+		},
+	}
+}
+
+type backupResult struct {
+	Cluster string `json:"cluster"`
+	listBase
+}
+
+func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := cfg.Cluster(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.NeedPrimary(cl); err != nil {
+		return nil, err
+	}
+	_, cat, err := a.catalog(ctx, cl.Name)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := a.engine(cfg, cl)
+	if err != nil {
+		return nil, err
+	}
+	p := a.progress()
+	b, err := basebackup.Take(ctx, basebackup.Options{Catalog: cat, Engine: engine, Clock: a.Clock,
+		PartSize: int64(cl.Base.PartSize), Threads: cl.Base.Threads, Writer: "tidemark backup", Version: a.Version,
+		Progress: func(b basebackup.Progress) { p.show(backupLine(cl.Name, b), b) }})
+	p.done()
+	if err != nil {
+		return nil, err
+	}
+	return &backupResult{cl.Name, baseOf(b)}, nil
+}
+
+// engine returns what copies the primary of a cluster.
+func (a *app) engine(cfg *config.Config, cl *config.Cluster) (basebackup.Engine, error) {
+	host := cl.Hosts[0]
+	o, err := connection(cl, host)
+	if err != nil {
+		return nil, err
+	}
+	p := basebackup.Primary{User: o.User, Password: o.Password,
+		Dial: func(ctx context.Context) (*client.Conn, error) { return replica.Dial(ctx, o) }}
+	if host.Network == "unix" {
+		p.Socket = host.Addr
+	} else {
+		name, port, err := net.SplitHostPort(host.Addr)
+		if err != nil {
+			return nil, err
+		}
+		p.Host = name
+		if p.Port, err = strconv.Atoi(port); err != nil {
+			return nil, err
+		}
+	}
+	if mode := cl.TLS.ModeFor(host); mode != config.TLSDisabled {
+		p.TLS = basebackup.TLS{On: true, Verify: mode != config.TLSRequired, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key}
+	}
+	return &basebackup.MariaDB{Primary: p, Datadir: cl.Base.DataDir, Threads: cl.Base.Threads,
+		StateDir: filepath.Join(cfg.StateDir, cl.Name, "backup"), Clock: a.Clock, FS: durable.OS{}}, nil
+}
+
+func backupLine(cluster string, b basebackup.Progress) string {
+	line := fmt.Sprintf("backup %s: %s, %s copied, %s stored, %s/s, %s", cluster, b.Phase, size(b.Plain), size(b.Stored),
+		size(int64(b.Rate)), took(b.Elapsed))
+	if b.Waiting != "" {
+		line = fmt.Sprintf("backup %s: %s", cluster, b.Waiting)
+	}
+	return line
+}
+
+func (r *backupResult) text(t *text) {
+	t.line("base backup %s of cluster %s", r.ID, r.Cluster)
+	t.line("  consistent at  %s, position %s (%s)", when(r.Consistent), r.Position, r.Source)
+	t.line("  size           %s, %s stored in %s, taken in %s", size(r.Bytes), size(r.StoredBytes), counted(r.Parts, "part"), r.took())
+}
+
+// baseOf describes a base backup.
+func baseOf(b *catalog.Base) listBase {
+	return listBase{b.ID, b.Timeline, b.Consistent, b.PositionMax.GTID, b.Source.String(), b.Engine,
+		b.ServerVersion, b.PlainBytes, b.StoredBytes(), len(b.Parts), b.Finished.Sub(b.Started).Seconds()}
+}

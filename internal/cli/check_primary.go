@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+
+	"tidemark/internal/config"
+	"tidemark/internal/fault"
+	"tidemark/internal/mysqld"
+	"tidemark/replica"
+)
+
+// primary connects to the server and looks at it and at what the account may do.
+func (c *checker) primary(ctx context.Context) {
+	if err := c.cfg.NeedPrimary(c.cl); err != nil {
+		c.fail("primary", err)
+		return
+	}
+	host := c.cl.Hosts[0]
+	o, err := connection(c.cl, host)
+	if err != nil {
+		c.fail("connection", err)
+		return
+	}
+	conn, err := replica.Dial(ctx, o)
+	if err != nil {
+		c.fail("primary", err)
+		return
+	}
+	defer conn.Close()
+	server, err := replica.Probe(conn, c.a.Clock.Now)
+	if err != nil {
+		c.fail("primary", err)
+		return
+	}
+	c.server(conn, host, server)
+	c.privileges(conn)
+	c.programs(ctx, server)
+}
+
+// connection returns how to reach a host of a cluster.
+func connection(cl *config.Cluster, host config.Address) (replica.Options, error) {
+	password, err := cl.Password()
+	if err != nil {
+		return replica.Options{}, err
+	}
+	tls, err := cl.TLS.ClientConfig(host)
+	return replica.Options{Host: host.String(), User: cl.User, Password: password, TLS: tls}, err
+}
+
+// server checks the settings of a server.
+func (c *checker) server(conn *client.Conn, host config.Address, s *replica.Server) {
+	how := "not encrypted"
+	switch mode := c.cl.TLS.ModeFor(host); {
+	case mode != config.TLSDisabled:
+		how = "over TLS, " + mode.String()
+	case host.Network == "unix":
+		how = "over a socket"
+	}
+	c.ok("primary", "%s is %s, server_id %d; %s", host, s.Version, s.ID, how)
+	if err := s.Archivable(); err != nil {
+		c.fail("log_bin", err)
+		return
+	}
+	if s.ReadOnly {
+		c.warn("read_only", "Name the server that takes writes, unless this one is to be archived on purpose.", "%s takes no writes", host)
+	}
+	if s.Format != "ROW" {
+		c.warn("binlog_format", "SET GLOBAL binlog_format = 'ROW', and in the server's configuration.",
+			"%s: statements may do something else when they are applied again", s.Format)
+	} else {
+		c.ok("binlog_format", "ROW")
+	}
+	if s.Checksum == "NONE" {
+		c.warn("checksum", "SET GLOBAL binlog_checksum = 'CRC32', and in the server's configuration.",
+			"binlog_checksum is NONE: damage on the way or on the server's disk cannot be noticed")
+	} else {
+		c.ok("checksum", "binlog_checksum is %s", s.Checksum)
+	}
+	if gap := s.ClockGap; gap.Abs() > 5*time.Second {
+		c.warn("clock", "Let both machines keep time with the same source.", "the server's clock is %s away from ours", took(gap.Abs()))
+	}
+	c.settings(conn)
+	c.serverID(conn, s)
+}
+
+// settings checks those that Probe does not ask for. A server that lacks one is not asked twice.
+func (c *checker) settings(conn *client.Conn) {
+	global := func(name string) (string, bool) {
+		r, err := conn.Execute("SELECT @@GLOBAL." + name)
+		if err != nil || r.RowNumber() != 1 {
+			return "", false
+		}
+		v, err := r.GetString(0, 0)
+		return v, err == nil
+	}
+	if v, ok := global("binlog_row_image"); ok {
+		c.ok("row image", "binlog_row_image is %s; any will do", v)
+	}
+	for _, name := range []string{"sync_binlog", "innodb_flush_log_at_trx_commit"} {
+		if v, ok := global(name); ok && v != "1" {
+			c.warn("durability", "SET GLOBAL "+name+" = 1, and in the server's configuration.",
+				"%s is %s: a crash of the server can lose transactions that are archived, and the two histories part", name, v)
+		}
+	}
+	if v, ok := global("encrypt_binlog"); ok && (v == "1" || v == "ON") {
+		c.warn("encryption", "Keep the archive and state_dir on encrypted disks.", "the server encrypts its binlog; the archive holds it in the clear")
+	}
+	keep, ok := global("binlog_expire_logs_seconds")
+	if !ok {
+		days, known := global("expire_logs_days")
+		n, err := strconv.ParseFloat(days, 64)
+		if ok = known && err == nil; ok {
+			keep = fmt.Sprintf("%.0f", n*86400)
+		}
+	}
+	seconds, err := strconv.ParseInt(keep, 10, 64)
+	switch d := time.Duration(seconds) * time.Second; {
+	case !ok || err != nil:
+	case d == 0:
+		c.ok("expiry", "the server keeps its binlogs until they are purged")
+	case d < 24*time.Hour:
+		c.warn("expiry", "SET GLOBAL binlog_expire_logs_seconds = 259200, and in the server's configuration.",
+			"the server keeps its binlogs for %s: when archiving stands still for longer, there will be a gap", took(d))
+	default:
+		c.ok("expiry", "the server keeps its binlogs for %s", took(d))
+	}
+}
+
+// serverID looks for another replica that has ours.
+func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
+	id := c.cl.ServerID
+	if id == 0 {
+		c.ok("server_id", "chosen by `tidemark run`")
+		return
+	}
+	if id == s.ID {
+		c.fail("server_id", fault.New(fault.Config, "", "", fmt.Errorf("%d is the server's own", id)).
+			WithHint("Set clusters."+c.cl.Name+".server_id to a number that no server and no replica has."))
+		return
+	}
+	r, err := conn.Execute("SHOW SLAVE HOSTS")
+	if err != nil {
+		c.ok("server_id", "%d; the account may not see which others are in use", id)
+		return
+	}
+	for i := range r.RowNumber() {
+		theirs, _ := r.GetUint(i, 0)
+		name, _ := r.GetString(i, 1)
+		if uint32(theirs) == id && name != "tidemark" {
+			c.fail("server_id", fault.New(fault.Config, "", "", fmt.Errorf("replica %q has server_id %d too", name, id)).
+				WithHint("Set clusters."+c.cl.Name+".server_id to a number that no server and no replica has."))
+			return
+		}
+	}
+	c.ok("server_id", "%d is used by no other replica", id)
+}
+
+// Privileges, each with the other names it has.
+var (
+	toArchive = [][]string{{"REPLICATION SLAVE", "REPLICATION REPLICA"}, {"BINLOG MONITOR", "REPLICATION CLIENT"}}
+	toBackUp  = [][]string{{"RELOAD"}, {"PROCESS"}}
+)
+
+// privileges looks for what the account lacks.
+func (c *checker) privileges(conn *client.Conn) {
+	r, err := conn.Execute("SHOW GRANTS")
+	if err != nil {
+		c.fail("privileges", fault.New(fault.Primary, "ask for", "privileges", err))
+		return
+	}
+	var grants []string
+	for i := range r.RowNumber() {
+		g, _ := r.GetString(i, 0)
+		grants = append(grants, g)
+	}
+	remedy := "Run: " + replica.Grants(c.cl.User) + "@'%'; with the host part that the account has."
+	archive, backup := missingPrivileges(grants, toArchive), missingPrivileges(grants, toBackUp)
+	switch {
+	case len(archive) > 0:
+		c.fail("privileges", fault.New(fault.Primary, "", "", errors.New(c.cl.User+" lacks "+strings.Join(append(archive, backup...), ", "))).
+			WithHint(remedy))
+	case len(backup) > 0:
+		c.warn("privileges", remedy, "%s lacks %s, without which there are no base backups", c.cl.User, strings.Join(backup, ", "))
+	default:
+		c.ok("privileges", "%s has what archiving and base backups need", c.cl.User)
+	}
+}
+
+// missingPrivileges reads what SHOW GRANTS says. Only what is granted on everything counts.
+func missingPrivileges(grants []string, needed [][]string) (missing []string) {
+	var have []string
+	for _, g := range grants {
+		list, ok := strings.CutPrefix(g, "GRANT ")
+		list, _, global := strings.Cut(list, " ON *.* TO ")
+		if !ok || !global {
+			continue
+		}
+		for p := range strings.SplitSeq(list, ",") {
+			have = append(have, strings.TrimSpace(p))
+		}
+	}
+	if slices.Contains(have, "ALL PRIVILEGES") {
+		return nil
+	}
+	for _, names := range needed {
+		if !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(have, n) }) {
+			missing = append(missing, names[0])
+		}
+	}
+	return missing
+}
+
+// programs checks what base backups and restores on this machine take.
+func (c *checker) programs(ctx context.Context, s *replica.Server) {
+	engine, err := c.a.engine(c.cfg, c.cl)
+	if err == nil {
+		err = engine.Check(ctx)
+	}
+	if err != nil {
+		c.warn("base backup", fault.HintOf(err), "none can be taken here: %v", err)
+	} else {
+		c.ok("base backup", "the data directory can be read, and mariadb-backup is of the server's version")
+	}
+	if c.cl.Base.Schedule.Never() {
+		c.warn("schedule", "Set clusters."+c.cl.Name+".base.schedule, for instance to \"0 3 * * *\".",
+			"base backups are taken only on demand: a restore takes longer with every day since the last one")
+	}
+	ours, err := mysqld.ParseVersion(s.Version)
+	if err != nil {
+		return
+	}
+	tools, err := mysqld.Tools{}.Find()
+	if err != nil {
+		c.warn("restore", fault.HintOf(err), "none can be done here: %v", err)
+		return
+	}
+	switch v, err := mysqld.ProgramVersion(ctx, tools.Mysqld); {
+	case err != nil:
+		c.warn("restore", "", "%v", err)
+	case v.Flavor != ours.Flavor || v.Series() != ours.Series():
+		c.warn("restore", "Restore where a server of the primary's version is installed, or install it here.",
+			"%s is %s, the server is %s", tools.Mysqld, v, ours)
+	default:
+		c.ok("restore", "%s is %s", tools.Mysqld, v)
+	}
+}

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tidemark/internal/config"
+	"tidemark/internal/durable"
+	"tidemark/internal/fault"
+	"tidemark/restore"
+)
+
+type restoreOptions struct {
+	cluster    string
+	dir        string
+	toTime     string
+	toGTID     string
+	beforeGTID string
+	toPosition string
+	timeline   uint32
+	relaySpace string
+	memory     string
+	threads    int
+	defaults   string
+	plugins    string
+	dryRun     bool
+	log        string // level
+}
+
+func (a *app) newRestore() *cobra.Command {
+	var o restoreOptions
+	cmd := &cobra.Command{
+		Use:   "restore [CLUSTER] --target-dir DIR",
+		Short: "Restore a server's data directory to a point in time",
+		Long: `Make a data directory that holds exactly the transactions before the target, in commit order: the
+newest base backup before it, and the archived log from there on. The base backup is extracted and
+prepared, a private server is started on it (on a socket only), and applies the log up to the target.
+It needs mariadbd, mariadb-backup and mbstream of the version that was backed up.
+
+Without a target everything that is archived is restored. --to-time stops before the first
+transaction, in commit order, whose commit time is at or after it; MariaDB records whole seconds.
+--to-gtid stops after a transaction, --before-gtid before it. --to-position stops at a place in the
+server's binlog, rounded down to the end of a transaction. A target that the archive does not cover is
+refused: a restore is never silently short.
+
+The directory must be absent or empty. A restore that was interrupted is begun again by the same
+command. --dry-run shows what would be done, and what lies on both sides of the target.` +
+			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
+		Example: `  tidemark restore shop --target-dir /srv/restored
+  tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
+  tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103`,
+		Args: clusterArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.cluster = first(args)
+			if o.log = "warn"; cmd.Flags().Changed("log-level") {
+				o.log = a.log.level
+			}
+			r, err := a.runRestore(cmd.Context(), o)
+			return a.print(r, err)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.dir, "target-dir", "", "`directory` to restore into; it becomes the data directory")
+	f.StringVar(&o.toTime, "to-time", "", "stop before the first transaction of this `time` or later, as 2026-11-21T09:41:00Z")
+	f.StringVar(&o.toGTID, "to-gtid", "", "stop after this `GTID`, or one of each domain, separated by commas")
+	f.StringVar(&o.beforeGTID, "before-gtid", "", "stop before this `GTID`")
+	f.StringVar(&o.toPosition, "to-position", "", "stop at this `FILE:OFFSET` of the server's binlog")
+	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline to restore (default the newest)")
+	f.StringVar(&o.relaySpace, "relay-space", config.Size(restore.DefaultRelaySpace).String(), "disk `size` that relay logs may take beside the directory")
+	f.IntVar(&o.threads, "threads", -1, "`number` of threads that apply the log; 0 for one applier without workers (default chosen by the machine)")
+	f.StringVar(&o.memory, "memory", "", "buffer pool `size` of the private server (default half of what is free)")
+	f.StringVar(&o.defaults, "defaults-extra-file", "", "option `file` for the private server, as for key management")
+	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and change nothing")
+	return cmd
+}
+
+// target reads the one flag that says where to stop.
+func (o restoreOptions) target() (restore.Target, error) {
+	var given []string
+	for _, f := range [][2]string{{"--to-time", o.toTime}, {"--to-gtid", o.toGTID}, {"--before-gtid", o.beforeGTID}, {"--to-position", o.toPosition}} {
+		if f[1] != "" {
+			given = append(given, f[0])
+		}
+	}
+	if len(given) > 1 {
+		return restore.Target{}, usage("give one target, not "+strings.Join(given, " and "), "tidemark restore")
+	}
+	switch {
+	case o.toTime != "":
+		t, err := time.Parse(time.RFC3339Nano, o.toTime)
+		if err != nil {
+			return restore.Target{}, fault.New(fault.Usage, "", "", fmt.Errorf("--to-time %q is no time", o.toTime)).
+				WithHint("Write a time with its zone, as 2026-11-21T09:41:00Z or 2026-11-21T10:41:00+01:00.")
+		}
+		return restore.ToTime(t), nil
+	case o.toGTID != "":
+		return restore.ToGTID(o.toGTID)
+	case o.beforeGTID != "":
+		return restore.BeforeGTID(o.beforeGTID)
+	case o.toPosition != "":
+		return restore.ToPosition(o.toPosition)
+	}
+	return restore.ToLatest(), nil
+}
+
+// sizeFlag reads a flag that is a size; "" is 0.
+func sizeFlag(flag, value string) (int64, error) {
+	var s config.Size
+	if value == "" {
+		return 0, nil
+	}
+	if err := s.UnmarshalText([]byte(value)); err != nil {
+		return 0, usage("--"+flag+": "+err.Error(), "tidemark restore")
+	}
+	return int64(s), nil
+}
+
+func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) {
+	target, err := o.target()
+	if err != nil {
+		return nil, err
+	}
+	relay, err := sizeFlag("relay-space", o.relaySpace)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := sizeFlag("memory", o.memory)
+	if err != nil {
+		return nil, err
+	}
+	if o.dir == "" && !o.dryRun {
+		return nil, usage("--target-dir is missing", "tidemark restore")
+	}
+	log, err := a.logger(o.log)
+	if err != nil {
+		return nil, err
+	}
+	_, cat, err := a.catalog(ctx, o.cluster)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline})
+	if err != nil {
+		return nil, err
+	}
+	if o.dryRun {
+		return &planResult{plan}, warned("the plan", len(plan.Warnings))
+	}
+	p := a.progress()
+	report, err := restore.Run(ctx, cat, plan, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
+		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Log: log, Clock: a.Clock, FS: durable.OS{},
+		Progress: func(e restore.Event) { p.show(restoreLine(e), progressOf(e)) }})
+	p.done()
+	if err != nil {
+		return nil, err
+	}
+	return &restoreResult{report}, warned("the restore", len(report.Warnings))
+}
+
+// warned is an error of kind Warnings when there are any.
+func warned(what string, n int) error {
+	if n == 0 {
+		return nil
+	}
+	return fault.New(fault.Warnings, "", "", errors.New(what+" has "+counted(n, "warning")))
+}
+
+// restoreProgress is a restore.Event as JSON.
+type restoreProgress struct {
+	Phase           string  `json:"phase"`
+	Kind            string  `json:"kind"`
+	ElapsedSeconds  float64 `json:"elapsed_seconds"`
+	Bytes           int64   `json:"bytes"`
+	AllBytes        int64   `json:"all_bytes"`
+	Transactions    uint64  `json:"transactions"`
+	AllTransactions uint64  `json:"all_transactions"`
+	Rate            float64 `json:"rate"`
+	LeftSeconds     float64 `json:"left_seconds"`
+}
+
+func progressOf(e restore.Event) restoreProgress {
+	return restoreProgress{string(e.Phase), string(e.Kind), e.Elapsed.Seconds(), e.Bytes, e.TotalBytes, e.Transactions, e.Total,
+		e.Rate, e.Left.Seconds()}
+}
+
+func restoreLine(e restore.Event) string {
+	line := "restore: " + string(e.Phase)
+	switch {
+	case e.Total > 0:
+		line += fmt.Sprintf(" %s, %s of %s, %.0f/s", percent(e.Bytes, e.TotalBytes), count(e.Transactions), counted(e.Total, "transaction"), e.Rate)
+	case e.TotalBytes > 0:
+		line += fmt.Sprintf(" %s, %s of %s, %s/s", percent(e.Bytes, e.TotalBytes), size(e.Bytes), size(e.TotalBytes), size(int64(e.Rate)))
+	default:
+		line += ", " + took(e.Elapsed)
+	}
+	if e.Left > 0 {
+		line += ", " + took(e.Left) + " left"
+	}
+	return line
+}

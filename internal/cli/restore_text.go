@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"fmt"
+
+	"tidemark/restore"
+)
+
+type planResult struct{ *restore.Plan }
+
+type restoreResult struct{ *restore.Report }
+
+func (r *planResult) text(t *text) {
+	p := r.Plan
+	t.line("restore of cluster %s, timeline %d, to %s", p.Cluster, p.Timeline, p.Target)
+	t.line("  base backup        %s, consistent at %s (%s)", p.Base.ID, when(p.Base.Consistent), p.Base.Position.GTID)
+	t.line("  log to apply       %s with %s, %s", counted(p.Segments, "segment"), counted(p.Transactions, "transaction"), size(p.LogBytes))
+	t.line("  stop               %s:%d in segment %d, at %s", p.Stop.File, p.Stop.Offset, p.Stop.Segment, orNone(p.Stop.GTID))
+	around(t, p.LastApplied, p.FirstNotApplied)
+	t.line("  download           %s", size(p.DownloadBytes))
+	t.line("  disk               %s, and the relay space", size(p.DiskBytes))
+	t.line("  server             %s or another of its series", p.ServerVersion)
+	t.line("  commit times       are known to %s", p.TimePrecision)
+	if until := when(p.CoveredUntil); until != "" {
+		t.line("  covered until      %s", until)
+	}
+	notes(t, p.Suspects, p.Warnings)
+}
+
+func (r *restoreResult) text(t *text) {
+	p := r.Report
+	t.line("cluster %s, timeline %d, is restored to %s in %s", p.Cluster, p.Timeline, p.Target, p.TargetDir)
+	t.line("  base backup        %s", p.Base)
+	t.line("  position           %s", orNone(p.GTID))
+	around(t, p.LastApplied, p.FirstNotApplied)
+	t.line("  applied            %s, %s, %.0f/s", counted(p.Transactions, "transaction"), size(p.LogBytes), p.Rate)
+	phases := ""
+	for _, ph := range p.Phases {
+		phases += fmt.Sprintf(", %s %s", ph.Phase, took(seconds(ph.Seconds)))
+	}
+	t.line("  took               %s%s", took(seconds(p.Seconds)), phases)
+	if p.Restarted {
+		t.line("  what an interrupted restore had left was removed first")
+	}
+	for i, e := range p.EventsDisabled {
+		if i == 0 {
+			t.title("scheduled events that are disabled")
+		}
+		t.line("  %s", e)
+	}
+	for i, x := range p.PreparedXA {
+		if i == 0 {
+			t.title("XA transactions that are left prepared")
+		}
+		t.line("  %s", x)
+	}
+	notes(t, p.Suspects, p.Warnings)
+	for i, s := range p.NextSteps {
+		if i == 0 {
+			t.title("next")
+		}
+		t.line("  %s", s)
+	}
+}
+
+// around shows what lies on both sides of the stop.
+func around(t *text, last, next *restore.Transaction) {
+	if last != nil {
+		t.line("  last applied       %s", last)
+	}
+	if next != nil {
+		t.line("  first not applied  %s", next)
+	}
+}
+
+func notes(t *text, suspects []restore.Suspect, warnings []string) {
+	for i, s := range suspects {
+		if i == 0 {
+			t.title("transactions whose commit time is not believed")
+		}
+		t.line("  %s (%s)", s.Transaction.String(), s.Why)
+	}
+	for i, w := range warnings {
+		if i == 0 {
+			t.title("warnings")
+		}
+		t.line("  %s", w)
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

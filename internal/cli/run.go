@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"tidemark/basebackup"
+	"tidemark/internal/config"
+	"tidemark/internal/daemon"
+	"tidemark/internal/durable"
+	"tidemark/internal/fault"
+)
+
+func (a *app) newRun() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Archive continuously, as the configuration says",
+		Long: `Archive every cluster of the configuration continuously, take the scheduled base backups, and serve
+the status port. It runs in the foreground until it gets SIGINT or SIGTERM; then it seals and uploads
+what it has, and exits with 0. What fails is tried again for as long as it may pass; it ends by itself
+only when no cluster can go on without an operator.` +
+			exits(fault.Locked, fault.Unreachable, fault.Integrity, fault.Primary, fault.Storage, fault.Config),
+		Example: `  tidemark run
+  tidemark run --primary 127.0.0.1:3306 --user tidemark --archive file:///srv/archive --cluster shop`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runRun(cmd.Context()) },
+	}
+}
+
+func (a *app) runRun(ctx context.Context) error {
+	log, err := a.logger(a.log.level)
+	if err != nil {
+		return err
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	return daemon.Run(ctx, daemon.Options{
+		Config:    cfg,
+		OpenStore: a.openStore,
+		Log:       log,
+		Version:   a.Version,
+		Clock:     a.Clock,
+		FS:        durable.OS{},
+		Engine:    func(cl *config.Cluster) (basebackup.Engine, error) { return a.engine(cfg, cl) },
+	})
+}

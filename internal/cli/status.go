@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tidemark/internal/fault"
+	"tidemark/proto/status"
+)
+
+func (a *app) newStatus() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [CLUSTER]",
+		Short: "Show what the running daemon is doing: lag, recovery window, spool, errors",
+		Long: `Ask the running "tidemark run" for its status, on the address that status.listen names, and show
+it. With --json the answer is printed as the daemon gave it. When a cluster is not being archived
+(stopped, stalled, or waiting after a failure) the exit code is 3.` + exits(fault.Warnings, fault.Config),
+		Example: `  tidemark status
+  tidemark status shop --json | jq '.clusters[].archivedLagSeconds'`,
+		Args: clusterArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.runStatus(cmd.Context(), first(args))
+			if r == nil {
+				return err
+			}
+			return a.print(r, err)
+		},
+	}
+}
+
+// statusTimeout bounds the whole request.
+const statusTimeout = 10 * time.Second
+
+func (a *app) runStatus(ctx context.Context, cluster string) (*statusResult, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Status.Off() {
+		return nil, fault.New(fault.Config, "ask for the status", "", errors.New("the status port is off (status.listen)"))
+	}
+	s, err := fetchStatus(ctx, cfg.Status.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if cluster != "" {
+		var names []string
+		var one []*status.Cluster
+		for _, c := range s.Clusters {
+			if names = append(names, c.Name); c.Name == cluster {
+				one = append(one, c)
+			}
+		}
+		if len(one) == 0 {
+			return nil, fault.New(fault.Usage, "cluster", cluster, errors.New("the daemon does not archive it")).
+				WithHint("Name one of: " + strings.Join(names, ", ") + ".")
+		}
+		s.Clusters = one
+	}
+	var bad []string
+	for _, c := range s.Clusters {
+		switch c.State {
+		case status.State_STATE_STOPPED, status.State_STATE_STALLED, status.State_STATE_WAITING:
+			bad = append(bad, c.Name+" is "+stateName(c.State))
+		}
+	}
+	r := &statusResult{s}
+	if len(bad) > 0 {
+		return r, fault.New(fault.Warnings, "", "", errors.New("cluster "+strings.Join(bad, ", "))).
+			WithHint("The error above says why; `tidemark check` tries every step.")
+	}
+	return r, nil
+}
+
+// fetchStatus asks the daemon that listens there.
+func fetchStatus(ctx context.Context, listen string) (*status.Status, error) {
+	host, port, _ := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	addr := net.JoinHostPort(host, port)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	fail := func(err error) error {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		return fault.New(fault.Other, "ask for the status at", addr, err).
+			WithHint("Is `tidemark run` running on this machine, with this status.listen?")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status", nil)
+	if err != nil {
+		return nil, fail(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fail(errors.Unwrap(err)) // without the URL, which is named already
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	s := new(status.Status)
+	if err == nil {
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, s)
+	}
+	if err != nil {
+		return nil, fail(err)
+	}
+	return s, nil
+}
+
+type statusResult struct{ *status.Status }
+
+func (r *statusResult) json() ([]byte, error) {
+	return protojson.MarshalOptions{Multiline: true, Indent: "  ", EmitUnpopulated: false}.Marshal(r.Status)
+}
+
+// stateName writes a state for people: "catching up".
+func stateName(s status.State) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.String(), "STATE_")), "_", " ")
+}
+
+func at(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func (r *statusResult) text(t *text) {
+	now := at(r.Now)
+	t.line("tidemark %s, running for %s", r.Version, took(now.Sub(at(r.Started))))
+	for _, c := range r.Clusters {
+		t.title("cluster %s: %s", c.Name, stateName(c.State))
+		var rows [][2]string
+		add := func(name, format string, args ...any) {
+			rows = append(rows, [2]string{name, fmt.Sprintf(format, args...)})
+		}
+		if c.Error != "" {
+			add("error", "%s", c.Error)
+		}
+		if c.Hint != "" {
+			add("hint", "%s", c.Hint)
+		}
+		if c.Host != "" {
+			add("primary", "%s (%s)", c.Host, c.ServerVersion)
+		}
+		if w := c.Window; w != nil && w.Earliest != nil {
+			add("recovery window", "%s to %s", when(at(w.Earliest)), when(at(w.Latest)))
+		}
+		if c.CoveredUntil != nil {
+			add("covered until", "%s", when(at(c.CoveredUntil)))
+		}
+		add("lag", "spooled %.1fs, archived %.1fs", c.SpooledLagSeconds, c.ArchivedLagSeconds)
+		for _, p := range []struct {
+			name  string
+			point *status.Point
+		}{{"primary is at", c.Primary}, {"received", c.Received}, {"archived", c.Archived}} {
+			if p.point != nil && p.point.File != "" {
+				add(p.name, "%s:%d  %s", p.point.File, p.point.Offset, p.point.Gtid)
+			}
+		}
+		add("log", "%s on timeline %d; %s and %s received", counted(c.Segments, "segment"), c.Timeline,
+			counted(c.ReceivedTransactions, "transaction"), size(c.ReceivedBytes))
+		add("spool", "%s of %s in %s", size(c.SpoolBytes), size(c.SpoolLimitBytes), counted(c.SpoolSegments, "segment"))
+
+		backups(add, c, now)
+		if n := c.Reconnects + c.ChecksumFailures + c.UploadFailures; n > 0 {
+			add("failures", "%s, %s, %s", counted(c.Reconnects, "reconnect"), counted(c.ChecksumFailures, "bad checksum"),
+				counted(c.UploadFailures, "failed upload"))
+		}
+		for _, row := range rows {
+			t.line("  %-16s %s", row[0], row[1])
+		}
+	}
+}
+
+func backups(add func(name, format string, args ...any), c *status.Cluster, now time.Time) {
+	if b := c.RunningBackup; b != nil {
+		add("backup running", "since %s, %s", when(at(b.Started)), size(b.Bytes))
+	}
+	switch b := c.LastBackup; {
+	case b == nil:
+		add("last backup", "none")
+	case b.Error != "":
+		add("last backup", "failed: %s", b.Error)
+		fallthrough
+	default:
+		if b.Finished != nil {
+			add("last backup", "%s ago (%s), %s", took(now.Sub(at(b.Finished))), b.Id, size(b.StoredBytes))
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tidemark/internal/fault"
+	"tidemark/internal/verify"
+)
+
+type verifyOptions struct {
+	cluster  string
+	data     bool
+	timeline uint32
+}
+
+func (a *app) newVerify() *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify [CLUSTER]",
+		Short: "Check that the archive is whole",
+		Long: `Check the archive of every cluster, or of the one that is named, and name everything that is damaged,
+missing, swapped or stale. Nothing is changed.
+
+Without --data all manifests are read and the presence and size of all objects is checked: this finds
+holes, a cut-off end, contradictions. With --data every byte is read: hashes, the checksum of every
+event, and the positions, times and counts that the manifests tell. It is safe, and useful, to run it
+while the archive is written to.` + exits(fault.Warnings, fault.NoArchive, fault.Integrity, fault.Storage, fault.Config),
+		Example: `  tidemark verify
+  tidemark verify shop --data
+  tidemark verify --json | jq '.clusters[].findings[] | select(.severity == "damage")'`,
+		Args: clusterArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.cluster = first(args)
+			r, err := a.runVerify(cmd.Context(), o)
+			if r == nil {
+				return err
+			}
+			return a.print(r, err)
+		},
+	}
+	cmd.Flags().BoolVar(&o.data, "data", false, "read and check every byte")
+	cmd.Flags().Uint32Var(&o.timeline, "timeline", 0, "check this timeline only")
+	return cmd
+}
+
+type verifyResult struct {
+	Clusters []verifyReport `json:"clusters"`
+}
+
+type verifyReport struct {
+	*verify.Report
+	Seconds float64 `json:"duration_seconds"`
+}
+
+func (a *app) runVerify(ctx context.Context, o verifyOptions) (*verifyResult, error) {
+	_, cats, err := a.catalogs(ctx, o.cluster)
+	if err != nil {
+		return nil, err
+	}
+	var r verifyResult
+	var worst error
+	p := a.progress()
+	defer p.done()
+	for _, cat := range cats {
+		if _, err := cat.Timeline(ctx, o.timeline); o.timeline != 0 && err != nil && !fault.Is(err, fault.Integrity) {
+			return nil, err
+		}
+		report, err := verify.Run(ctx, cat, verify.Options{Data: o.data, Timeline: o.timeline, Clock: a.Clock,
+			Progress: func(v verify.Progress) { p.show(verifyLine(cat.Cluster.Name, v), v) }})
+		if report == nil {
+			return nil, err
+		}
+		r.Clusters = append(r.Clusters, verifyReport{report, report.Duration.Seconds()})
+		if worst == nil || fault.Is(err, fault.Integrity) && !fault.Is(worst, fault.Integrity) {
+			worst = err
+		}
+	}
+	return &r, worst
+}
+
+func verifyLine(cluster string, v verify.Progress) string {
+	if v.AllBytes > 0 {
+		return fmt.Sprintf("verify %s: %s, %s of %s", cluster, percent(v.Bytes, v.AllBytes), size(v.Bytes), size(v.AllBytes))
+	}
+	return fmt.Sprintf("verify %s: %s, %s of %s", cluster, percent(v.Objects, v.AllObjects), count(v.Objects), counted(v.AllObjects, "object"))
+}
+
+func (r *verifyResult) text(t *text) {
+	for _, v := range r.Clusters {
+		t.title("cluster %s in %s", v.Cluster, v.Archive)
+		t.line("  checked %s, %s with %s, %s in %s", counted(v.Timelines, "timeline"), counted(v.Segments, "segment"),
+			counted(v.Transactions, "transaction"), counted(v.Bases, "base backup"), counted(v.Parts, "part"))
+		read := "manifests only"
+		if v.Data {
+			read = size(v.ReadBytes) + " of data read"
+		}
+		t.line("  %s, %s stored; %s; %s", counted(v.Objects, "object"), size(v.StoredBytes), read, took(v.Duration))
+		var rows [][]string
+		for _, f := range v.Findings {
+			rows = append(rows, []string{string(f.Severity), f.Object, f.Kind, f.Problem})
+		}
+		if len(rows) > 0 {
+			t.title("findings")
+			t.table([]string{"severity", "object", "kind", "problem"}, rows)
+		}
+		t.line("")
+		switch damage, warnings := v.Count(verify.Damage), v.Count(verify.Warning); {
+		case damage > 0:
+			t.line("  DAMAGED: %s", counted(damage, "finding"))
+		case warnings > 0:
+			t.line("  no damage, %s", counted(warnings, "warning"))
+		case v.Data:
+			t.line("  all is well")
+		default:
+			t.line("  all is well, as far as manifests and sizes show")
+		}
+	}
+}

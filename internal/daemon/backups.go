@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tidemark/basebackup"
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
+	pb "tidemark/proto/status"
+)
+
+// backupView is what the status says of base backups.
+type backupView struct {
+	last    backupResult
+	running time.Time // since when; zero: none runs
+	bytes   int64     // of the running one
+	failed  error     // of the newest attempt
+	tried   time.Time // when that failed
+}
+
+type backupResult struct {
+	id                string
+	started, finished time.Time
+	plain, stored     int64
+}
+
+func (b *backupView) fill(m *pb.Cluster) {
+	if b.last.id != "" || b.failed != nil {
+		m.LastBackup = &pb.Backup{Id: b.last.id, Bytes: uint64(b.last.plain), StoredBytes: uint64(b.last.stored)}
+		if b.last.id != "" {
+			m.LastBackup.Started, m.LastBackup.Finished = timestamppb.New(b.last.started), timestamppb.New(b.last.finished)
+		}
+		if b.failed != nil {
+			m.LastBackup.Error = b.failed.Error()
+		}
+	}
+	if !b.running.IsZero() {
+		m.RunningBackup = &pb.Backup{Started: timestamppb.New(b.running), Bytes: uint64(b.bytes)}
+	}
+}
+
+// retryBackup is how long after a failed base backup the next one is tried.
+const retryBackup = 15 * time.Minute
+
+// backups takes a base backup when the archive has none, and then by the schedule. A backup that
+// fails leaves nothing behind, is said in the status, and is tried again.
+func (c *cluster) backups(ctx context.Context) error {
+	if c.o.Engine == nil {
+		return nil
+	}
+	for {
+		now := c.o.Clock.Now()
+		due, err := c.nextBackup(ctx, now)
+		if err != nil {
+			c.log.Warn("cannot tell when a base backup is due", zap.Error(err))
+			due = now.Add(retryBackup)
+		} else if !due.After(now) {
+			if !c.firstWords(ctx) {
+				return nil
+			}
+			if err := c.backup(ctx); err != nil && ctx.Err() == nil {
+				c.log.Error("base backup failed", zap.Error(err), zap.String("hint", fault.HintOf(err)), zap.Duration("next try in", retryBackup))
+				due = now.Add(retryBackup)
+			} else {
+				continue
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.o.Clock.After(min(due.Sub(now), time.Minute)):
+		}
+	}
+}
+
+// nextBackup is when the next base backup is due: now when there is none, else by the schedule
+// after the newest one and the newest attempt.
+func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, error) {
+	bases, err := c.cat.Bases(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	c.mu.Lock()
+	tried := c.view.backup.tried
+	c.mu.Unlock()
+	if tried.Add(retryBackup).After(now) && !tried.IsZero() {
+		return tried.Add(retryBackup), nil
+	}
+	if len(bases) == 0 {
+		return now, nil
+	}
+	if c.cfg.Base.Schedule.Never() {
+		return now.Add(time.Hour), nil
+	}
+	return c.cfg.Base.Schedule.Next(bases[len(bases)-1].Started), nil
+}
+
+// firstWords waits until the stream has brought something: before, no log could cover a backup.
+func (c *cluster) firstWords(ctx context.Context) bool {
+	for c.arch.Stats().Received.File == "" {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-c.o.Clock.After(100 * time.Millisecond):
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// backup takes one base backup.
+func (c *cluster) backup(ctx context.Context) error {
+	engine, err := c.o.Engine(c.cfg)
+	if err != nil {
+		return c.backedUp(nil, err)
+	}
+	c.mu.Lock()
+	c.view.backup.running, c.view.backup.bytes = c.o.Clock.Now(), 0
+	c.mu.Unlock()
+	c.log.Info("base backup begins")
+	base, err := basebackup.Take(ctx, basebackup.Options{Catalog: c.cat, Engine: engine, Clock: c.o.Clock, Timeline: c.timeline,
+		PartSize: int64(c.cfg.Base.PartSize), Threads: c.cfg.Base.Threads, Writer: c.arch.UUID(), Version: c.o.Version,
+		Progress: func(p basebackup.Progress) {
+			c.mu.Lock()
+			c.view.backup.bytes = p.Plain
+			c.mu.Unlock()
+		}})
+	return c.backedUp(base, err)
+}
+
+// backedUp records how a backup ended.
+func (c *cluster) backedUp(base *catalog.Base, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := &c.view.backup
+	b.running, b.failed, b.tried = time.Time{}, err, time.Time{}
+	if err != nil {
+		b.tried = c.o.Clock.Now()
+		return err
+	}
+	b.last = backupResult{id: base.ID, started: base.Started, finished: base.Finished, plain: base.PlainBytes, stored: base.StoredBytes()}
+	if c.view.earliest.IsZero() {
+		c.view.earliest = base.Consistent
+	}
+	c.log.Info("base backup done", zap.String("id", base.ID), zap.Int64("bytes", base.PlainBytes), zap.Int64("stored", base.StoredBytes()))
+	return nil
+}

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	pb "tidemark/proto/status"
+)
+
+// collector makes the metrics from the status message, so that both always say the same.
+type collector struct{ port *port }
+
+// metric is one metric of every cluster.
+type metric struct {
+	name  string
+	help  string
+	kind  prometheus.ValueType
+	value func(*pb.Cluster) (float64, bool)
+}
+
+func always(f func(*pb.Cluster) float64) func(*pb.Cluster) (float64, bool) {
+	return func(c *pb.Cluster) (float64, bool) { return f(c), true }
+}
+
+// metrics lists what is exported for a cluster, with the label cluster. Base units.
+func metrics() []metric {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []metric{
+		{"tidemark_source_up", "1 while the binlog is streamed from the primary.", gauge, always(func(c *pb.Cluster) float64 {
+			switch c.State {
+			case pb.State_STATE_STREAMING, pb.State_STATE_IDLE, pb.State_STATE_CATCHING_UP, pb.State_STATE_STALLED:
+				return 1
+			}
+			return 0
+		})},
+		{"tidemark_received_bytes_total", "Bytes of events received and stored.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.ReceivedBytes) })},
+		{"tidemark_received_events_total", "Events received and stored.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.ReceivedEvents) })},
+		{"tidemark_received_transactions_total", "Transactions received and stored.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.ReceivedTransactions) })},
+		{"tidemark_duplicate_bytes_total", "Bytes received again after reconnects, compared and dropped.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.DuplicateBytes) })},
+		{"tidemark_spooled_lag_seconds", "Age of the newest transaction synced in the spool; 0 when idle.", gauge,
+			always(func(c *pb.Cluster) float64 { return c.SpooledLagSeconds })},
+		{"tidemark_archived_lag_seconds", "Age of the newest transaction confirmed by storage; 0 when idle.", gauge,
+			always(func(c *pb.Cluster) float64 { return c.ArchivedLagSeconds })},
+		{"tidemark_archived_segments", "Number of the newest archived segment.", gauge,
+			always(func(c *pb.Cluster) float64 { return float64(c.Segments) })},
+		{"tidemark_spool_bytes", "Plain bytes in the spool that are not archived.", gauge,
+			always(func(c *pb.Cluster) float64 { return float64(c.SpoolBytes) })},
+		{"tidemark_spool_limit_bytes", "Bytes in the spool at which reading stops.", gauge,
+			always(func(c *pb.Cluster) float64 { return float64(c.SpoolLimitBytes) })},
+		{"tidemark_spool_segments", "Segments in the spool that are not archived.", gauge,
+			always(func(c *pb.Cluster) float64 { return float64(c.SpoolSegments) })},
+		{"tidemark_reconnects_total", "Connections to the primary that failed or ended.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.Reconnects) })},
+		{"tidemark_checksum_failures_total", "Events received with a wrong checksum.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.ChecksumFailures) })},
+		{"tidemark_upload_failures_total", "Uploads that failed and were tried again.", counter,
+			always(func(c *pb.Cluster) float64 { return float64(c.UploadFailures) })},
+		{"tidemark_last_archived_commit_timestamp_seconds", "Commit time of the newest archived transaction.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				t := c.GetArchived().GetCommitTime()
+				return float64(t.GetSeconds()), t != nil
+			}},
+		{"tidemark_recoverable_from_timestamp_seconds", "Earliest time that can be restored.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				return float64(c.GetWindow().GetEarliest().GetSeconds()), c.Window != nil
+			}},
+		{"tidemark_recoverable_until_timestamp_seconds", "Latest time that can be restored.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				return float64(c.GetWindow().GetLatest().GetSeconds()), c.Window != nil
+			}},
+		{"tidemark_backup_last_success_timestamp_seconds", "End of the newest base backup.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				t := c.GetLastBackup().GetFinished()
+				return float64(t.GetSeconds()), t != nil
+			}},
+	}
+}
+
+// Describe sends nothing: the metrics are checked as they are collected.
+func (*collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the status once.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	st := c.port.status()
+	info := prometheus.NewDesc("tidemark_build_info", "1, with the version as label.", []string{"version"}, nil)
+	out <- prometheus.MustNewConstMetric(info, prometheus.GaugeValue, 1, st.Version)
+	for _, m := range metrics() {
+		desc := prometheus.NewDesc(m.name, m.help, []string{"cluster"}, nil)
+		for _, cl := range st.Clusters {
+			if v, ok := m.value(cl); ok {
+				out <- prometheus.MustNewConstMetric(desc, m.kind, v, cl.Name)
+			}
+		}
+	}
+}
