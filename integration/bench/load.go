@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"tidemark/integration/servertest"
+)
+
+// rows of each table, and how many workers write, each to a table of its own.
+const rows, workers = 100_000, 2
+
+// fill writes the transactions that sysbench calls oltp_write_only, from inside the server: an update
+// of an indexed column, one of another, a delete and an insert, on tables of 100,000 rows of about 200
+// bytes. It ends when the binlogs hold size bytes, or count transactions are written.
+func fill(p *servertest.Process, size int64, count int) (err error) {
+	setup := []string{"SET GLOBAL sync_binlog=0, GLOBAL innodb_flush_log_at_trx_commit=0"}
+	for t := range workers {
+		setup = append(setup, strings.ReplaceAll(`CREATE PROCEDURE bench.work%(IN n INT)
+			BEGIN
+				DECLARE i, a, b, victim INT DEFAULT 0;
+				WHILE i < n DO
+					SET victim = 1 + FLOOR(RAND() * `+fmt.Sprint(rows)+`);
+					SET a = 1 + FLOOR(RAND() * `+fmt.Sprint(rows)+`), b = 1 + FLOOR(RAND() * `+fmt.Sprint(rows)+`);
+					START TRANSACTION;
+					UPDATE bench.t% SET k = k + 1 WHERE id = a;
+					UPDATE bench.t% SET c = CONCAT(UUID(), '-', UUID(), '-', UUID()) WHERE id = b;
+					DELETE FROM bench.t% WHERE id = victim;
+					INSERT INTO bench.t% VALUES (victim, i, CONCAT(UUID(), '-', UUID(), '-', UUID()), CONCAT(UUID(), UUID()));
+					COMMIT;
+					SET i = i + 1;
+				END WHILE;
+			END`, "%", fmt.Sprint(t)))
+	}
+	if err := p.Exec(setup...); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, workers)
+	const step = 1000
+	for t := range workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			errs[t] = work(p, t, step, size, count/workers)
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func work(p *servertest.Process, table, step int, size int64, count int) error {
+	conn, err := p.Conn()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for done := 0; ; done += step {
+		if count > 0 && done >= count {
+			return nil
+		}
+		if count == 0 {
+			if have, err := binlogBytes(p); err != nil || have >= size {
+				return err
+			}
+		}
+		if _, err := conn.Execute(fmt.Sprintf("CALL bench.work%d(%d)", table, step)); err != nil {
+			return err
+		}
+	}
+}
+
+// prepare makes the tables and their first rows.
+func prepare(p *servertest.Process) error {
+	stmts := []string{"CREATE DATABASE bench"}
+	for t := range workers {
+		stmts = append(stmts, fmt.Sprintf("CREATE TABLE bench.t%d (id INT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(80) NOT NULL, KEY (k))", t),
+			fmt.Sprintf("INSERT INTO bench.t%d SELECT seq, seq, UUID(), UUID() FROM (WITH RECURSIVE s AS (SELECT 1 AS seq UNION ALL SELECT seq + 1 FROM s WHERE seq < %d) SELECT seq FROM s) x", t, rows))
+	}
+	return p.Exec(append([]string{"SET max_recursive_iterations=1000000"}, stmts...)...)
+}
+
+func binlogBytes(p *servertest.Process) (int64, error) {
+	rows, err := p.Query("SHOW BINARY LOGS")
+	var sum int64
+	for _, r := range rows {
+		var n int64
+		if _, err := fmt.Sscan(r[1], &n); err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, err
+}
+
+func since(start time.Time) float64 { return time.Since(start).Seconds() }

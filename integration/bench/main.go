@@ -1,0 +1,23 @@
+// Command bench measures tidemark against the servers' own tools, side by side in one run, and
+// prints ratios: absolute times say little on shared machines.
+//
+//	go run ./integration/bench stream  [-size 1GiB] [-rounds 3]
+//	go run ./integration/bench restore [-transactions 200000]
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	verbs := map[string]func([]string) error{"stream": benchStream, "archive": archiveChild, "restore": benchRestore}
+	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: bench stream | restore")
+		os.Exit(2)
+	}
+	if err := verbs[os.Args[1]](os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,46 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Build builds the tidemark program of this source tree into dir and returns its path.
+func Build(dir string) (string, error) {
+	tool := filepath.Join(dir, "tidemark")
+	out, err := exec.Command("go", "build", "-o", tool, "tidemark/cmd/tidemark").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build tidemark: %w\n%s", err, out)
+	}
+	return tool, nil
+}
+
+// Config describes one cluster, "shop".
+type Config struct {
+	Dir      string // for archive, state and the files written here
+	Primary  string // host:port
+	User     string
+	Password string
+	More     string // lines of the cluster's section, indented by four
+}
+
+// Write writes the configuration and its password file, and returns the path of the first.
+func (c Config) Write() (string, error) {
+	pw := filepath.Join(c.Dir, "password")
+	if err := os.WriteFile(pw, []byte(c.Password+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	yaml := fmt.Sprintf(`archive: file://%[1]s/archive
+state_dir: %[1]s/state
+status: {listen: "127.0.0.1:0"}
+clusters:
+  shop:
+    hosts: ["%[2]s"]
+    user: %[3]s
+    password_file: %[4]s
+%[5]s`, c.Dir, c.Primary, c.User, pw, c.More)
+	path := filepath.Join(c.Dir, "tidemark.yaml")
+	return path, os.WriteFile(path, []byte(yaml), 0o600)
+}
