@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
@@ -101,10 +100,6 @@ func (m *MariaDB) run(ctx context.Context, j *job, w io.Writer) error {
 }
 
 func (m *MariaDB) args(j *job, options string) []string {
-	wait := m.LockWait
-	if wait <= 0 {
-		wait = time.Minute
-	}
 	return []string{
 		"--defaults-file=" + options, // must come first; no other option file is read
 		"--backup",
@@ -112,7 +107,6 @@ func (m *MariaDB) args(j *job, options string) []string {
 		"--target-dir=" + filepath.Join(m.StateDir, "unused"), // a stream needs none, and makes none
 		"--datadir=" + j.datadir,
 		fmt.Sprintf("--parallel=%d", max(1, m.Threads)),
-		fmt.Sprintf("--ftwrl-wait-timeout=%d", max(1, int(wait.Seconds()))),
 		// In milliseconds. Commits are blocked in the end until the redo log was looked at once more,
 		// which is a second by default.
 		"--log-copy-interval=50",

@@ -3,45 +3,79 @@ package basebackup
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"time"
+
+	"tidemark/internal/clock"
 )
 
-// watch follows what the tool says of its locks. At the end of a copy it blocks all commits for a
-// moment. If what it writes meanwhile is not taken, because the archive is slow, that moment lasts:
-// then the tool is killed, which ends the block.
+// watch follows what the tool says of its locks, and kills it, which frees them, when that lasts.
+//
+// While the tool waits for a lock others can wait behind it. And at the end of a copy it blocks all
+// commits for a moment: if what it writes meanwhile is not taken, because the archive is slow, that
+// moment lasts. The tool's own option for the former, --ftwrl-wait-timeout, is of no use on a busy
+// server: it looks once a second whether any query at all is running, and fails if one always is.
 type watch struct {
-	begin func() // commits are blocked from here on
-	stop  func() // and no longer
+	clock clock.Clock
+	kill  func(error)
+
+	lockWait, blockLimit time.Duration
+
+	waiting, blocking chan struct{} // closed when what they bound is over; nil: not under way
 }
 
 func (m *MariaDB) watch(kill func(error)) *watch {
-	limit := m.BlockLimit
-	if limit <= 0 {
-		limit = 30 * time.Second
+	w := &watch{clock: m.Clock, kill: kill, lockWait: m.LockWait, blockLimit: m.BlockLimit}
+	if w.lockWait <= 0 {
+		w.lockWait = time.Minute
 	}
-	over := make(chan struct{})
-	return &watch{
-		begin: sync.OnceFunc(func() {
-			expired := m.Clock.After(limit)
-			go func() {
-				select {
-				case <-over:
-				case <-expired:
-					kill(fmt.Errorf("commits on the server were blocked for %s because the archive did not take the copy; it was given up to let them go on", limit))
-				}
-			}()
-		}),
-		stop: sync.OnceFunc(func() { close(over) }),
+	if w.blockLimit <= 0 {
+		w.blockLimit = 30 * time.Second
 	}
+	return w
 }
 
 // line looks at a line of the tool's log.
 func (w *watch) line(s string) {
 	switch {
 	case strings.HasSuffix(s, "Starting BACKUP STAGE BLOCK_COMMIT"):
-		w.begin()
+		end(&w.waiting)
+		w.begin(&w.blocking, w.blockLimit,
+			"commits on the server were blocked for %s because the archive did not take the copy; it was given up to let them go on")
+	case strings.Contains(s, " Starting BACKUP STAGE "), strings.Contains(s, " Started BACKUP STAGE "):
+		end(&w.waiting)
+		w.begin(&w.waiting, w.lockWait, "mariadb-backup did not get its lock within %s, as a session of the server holds one; others may have waited behind it")
+	case strings.Contains(s, " Acquired locks for BACKUP STAGE "):
+		end(&w.waiting)
 	case strings.HasSuffix(s, "All tables unlocked"):
-		w.stop()
+		end(&w.blocking)
 	}
+}
+
+// begin kills the tool unless what then begins ends within limit.
+func (w *watch) begin(over *chan struct{}, limit time.Duration, why string) {
+	if *over != nil {
+		return
+	}
+	done, expired := make(chan struct{}), w.clock.After(limit)
+	*over = done
+	go func() {
+		select {
+		case <-done:
+		case <-expired:
+			w.kill(fmt.Errorf(why, limit))
+		}
+	}()
+}
+
+func end(over *chan struct{}) {
+	if *over != nil {
+		close(*over)
+		*over = nil
+	}
+}
+
+// stop ends whatever is under way.
+func (w *watch) stop() {
+	end(&w.waiting)
+	end(&w.blocking)
 }

@@ -50,6 +50,7 @@ type Inspector struct {
 	kept    map[string][]byte // their content so far
 	open    map[string]uint64 // files begun and not ended, with the offset at which they go on
 	ended   map[uint64]bool   // hashes of the paths of complete files
+	tables  tables
 	seed    maphash.Seed
 	bytes   int64
 	err     error
@@ -72,6 +73,7 @@ type Inspector struct {
 func NewInspector(capture ...string) *Inspector {
 	i := &Inspector{capture: map[string]bool{}, kept: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
 		seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
+	i.tables = newTables(i.id)
 	for _, path := range capture {
 		i.capture[path] = true
 	}
@@ -129,6 +131,10 @@ func (i *Inspector) Kept(path string) ([]byte, bool) {
 	}
 	return data, ok
 }
+
+// WithoutDefinition returns the tables, as database/table in the spelling of file names, whose data the
+// stream holds and whose definition it has removed: the copy has lost them.
+func (i *Inspector) WithoutDefinition() []string { return i.tables.withoutDefinition() }
 
 // Bytes returns the length of the stream so far.
 func (i *Inspector) Bytes() int64 { return i.bytes }

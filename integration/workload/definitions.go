@@ -1,6 +1,9 @@
 package workload
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // name returns one of few names that only this worker uses.
 func (s *session) name(what string, few int) string {
@@ -9,8 +12,7 @@ func (s *session) name(what string, few int) string {
 
 // table makes a table and drops another; some tables stay, with rows.
 func (s *session) table() error {
-	name := s.name("x", 4)
-	var create string
+	prefix, create := "x", ""
 	switch s.rng.IntN(5) {
 	case 0:
 		create = "AS SELECT id, k, v, n FROM t1 LIMIT 20"
@@ -18,15 +20,19 @@ func (s *session) table() error {
 		create = "LIKE t2"
 	case 2:
 		create = "(id INT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100)) ENGINE=MyISAM"
+		if slices.Contains(s.w.opts.Without, Engines) {
+			prefix = "xm"
+		}
 	case 3:
 		create = "(id INT PRIMARY KEY, k INT, v TEXT) ENGINE=InnoDB ROW_FORMAT=COMPRESSED"
 	default:
 		create = fmt.Sprintf("(id INT PRIMARY KEY, k INT CHECK (k < 100000), v VARCHAR(100) DEFAULT CONCAT('v', 1)) COMMENT=%s", s.text(60))
 	}
+	name := s.name(prefix, 4)
 	return s.run(
 		"CREATE OR REPLACE TABLE "+name+" "+create,
 		fmt.Sprintf("INSERT INTO %s (id, k, v) VALUES (1001, %d, %s), (1002, 2, 'y')", name, s.key(), s.text(50)),
-		"DROP TABLE IF EXISTS "+s.name("x", 4)+", no_such_table")
+		"DROP TABLE IF EXISTS "+s.name(prefix, 4)+", no_such_table")
 }
 
 func (s *session) alter() error {

@@ -46,6 +46,7 @@ const (
 	XA               Group = "xa"
 	Blobs            Group = "blobs"    // blobs up to MaxBlob, transactions of BigTransaction bytes
 	Rotation         Group = "rotation" // FLUSH BINARY LOGS
+	Engines          Group = "engines"  // names that are now of one engine and now of another
 
 	// Fragile is what a server killed in its midst may not survive: swapped tables (MariaDB 10.11
 	// then looks for the file of the name in between, and does not start) and partitioned ones

@@ -19,7 +19,8 @@ type backupView struct {
 	running time.Time // since when; zero: none runs
 	bytes   int64     // of the running one
 	failed  error     // of the newest attempt
-	tried   time.Time // when that failed
+	again   time.Time // when the next one is due after a failed one
+	wait    time.Duration
 }
 
 type backupResult struct {
@@ -43,8 +44,12 @@ func (b *backupView) fill(m *pb.Cluster) {
 	}
 }
 
-// retryBackup is how long after a failed base backup the next one is tried.
-const retryBackup = 15 * time.Minute
+// How long after a failed base backup the next one is tried: longer each time. Without any there is
+// nothing to restore, so the first time is soon; and each puts load on the primary.
+const (
+	firstRetry = 15 * time.Second
+	lastRetry  = 15 * time.Minute
+)
 
 // backups takes a base backup when the archive has none, and then by the schedule. A backup that
 // fails leaves nothing behind, is said in the status, and is tried again.
@@ -57,17 +62,18 @@ func (c *cluster) backups(ctx context.Context) error {
 		due, err := c.nextBackup(ctx, now)
 		if err != nil {
 			c.log.Warn("cannot tell when a base backup is due", zap.Error(err))
-			due = now.Add(retryBackup)
+			due = now.Add(time.Minute)
 		} else if !due.After(now) {
 			if !c.firstWords(ctx) {
 				return nil
 			}
 			if err := c.backup(ctx); err != nil && ctx.Err() == nil {
-				c.log.Error("base backup failed", zap.Error(err), zap.String("hint", fault.HintOf(err)), zap.Duration("next try in", retryBackup))
-				due = now.Add(retryBackup)
-			} else {
-				continue
+				c.mu.Lock()
+				wait := c.view.backup.wait
+				c.mu.Unlock()
+				c.log.Error("base backup failed", zap.Error(err), zap.String("hint", fault.HintOf(err)), zap.Duration("next try in", wait))
 			}
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -85,10 +91,10 @@ func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, err
 		return time.Time{}, err
 	}
 	c.mu.Lock()
-	tried := c.view.backup.tried
+	again := c.view.backup.again
 	c.mu.Unlock()
-	if tried.Add(retryBackup).After(now) && !tried.IsZero() {
-		return tried.Add(retryBackup), nil
+	if !again.IsZero() {
+		return again, nil
 	}
 	if len(bases) == 0 {
 		return now, nil
@@ -136,11 +142,13 @@ func (c *cluster) backedUp(base *catalog.Base, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := &c.view.backup
-	b.running, b.failed, b.tried = time.Time{}, err, time.Time{}
+	b.running, b.failed = time.Time{}, err
 	if err != nil {
-		b.tried = c.o.Clock.Now()
+		b.wait = min(max(2*b.wait, firstRetry), lastRetry)
+		b.again = c.o.Clock.Now().Add(b.wait)
 		return err
 	}
+	b.again, b.wait = time.Time{}, 0
 	b.last = backupResult{id: base.ID, started: base.Started, finished: base.Finished, plain: base.PlainBytes, stored: base.StoredBytes()}
 	if c.view.earliest.IsZero() {
 		c.view.earliest = base.Consistent

@@ -1,0 +1,108 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tidemark/internal/fault"
+)
+
+// TestLostDefinition copies a server on which names change their engine by DROP and CREATE, which makes
+// mariadb-backup leave tables without their definition while it says that all went well. Such a copy is
+// refused, and no other.
+func TestLostDefinition(t *testing.T) {
+	s := newSite(t)
+	copies := func() (refused bool, orphans []string) {
+		t.Helper()
+		var stream bytes.Buffer
+		_, err := s.engine().Stream(context.Background(), &stream)
+		if err != nil && (!fault.Is(err, fault.Integrity) || !strings.Contains(err.Error(), "lost the definition of d/") || fault.HintOf(err) == "") {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		x := exec.Command(s.srv.Binaries.Mbstream, "-x", "-C", dir)
+		x.Stdin = &stream
+		if out, err := x.CombinedOutput(); err != nil {
+			t.Fatalf("mbstream: %v: %s", err, out)
+		}
+		if out, err := exec.Command(s.srv.Binaries.Backup, "--no-defaults", "--prepare", "--target-dir="+dir).CombinedOutput(); err != nil {
+			t.Fatalf("prepare: %v: %s", err, out)
+		}
+		spaces, err2 := filepath.Glob(dir + "/d/*.ibd")
+		if err2 != nil {
+			t.Fatal(err2)
+		}
+		for _, file := range spaces {
+			name, _, _ := strings.Cut(strings.TrimSuffix(file, ".ibd"), "#P#")
+			if _, err := os.Stat(name + ".frm"); err != nil {
+				orphans = append(orphans, filepath.Base(name))
+			}
+		}
+		return err != nil, orphans
+	}
+	if refused, orphans := copies(); refused || len(orphans) > 0 {
+		t.Fatalf("a server at rest: refused %v, %v without definition", refused, orphans)
+	}
+
+	for _, c := range []struct {
+		name       string
+		statements []string
+		loses      bool
+	}{
+		{"created anew", []string{"DROP TABLE IF EXISTS d.c", "CREATE TABLE d.c (id INT) ENGINE=MyISAM", "DROP TABLE d.c",
+			"CREATE TABLE d.c (id INT PRIMARY KEY)", "DO SLEEP(0.1)"}, true},
+		{"renamed", []string{"CREATE OR REPLACE TABLE d.r (id INT) ENGINE=Aria", "CREATE TABLE d.s (id INT PRIMARY KEY)",
+			"DROP TABLE d.r", "RENAME TABLE d.s TO d.r", "DO SLEEP(0.1)"}, true},
+		{"partitioned", []string{"DROP TABLE IF EXISTS d.p", "CREATE TABLE d.p (id INT) ENGINE=MyISAM", "DROP TABLE d.p",
+			"CREATE TABLE d.p (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2", "DO SLEEP(0.1)"}, true},
+		{"altered", []string{"CREATE OR REPLACE TABLE d.e (id INT PRIMARY KEY) ENGINE=MyISAM", "ALTER TABLE d.e ENGINE=InnoDB", "DO SLEEP(0.1)",
+			"ALTER TABLE d.e ENGINE=Aria", "ALTER TABLE d.e ENGINE=InnoDB"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stop := s.repeat(c.statements)
+			defer stop()
+			refused := false
+			for try := 0; try < 10 && !refused; try++ {
+				var orphans []string
+				if refused, orphans = copies(); refused != (len(orphans) > 0) {
+					t.Errorf("refused %v, and %v are without definition", refused, orphans)
+				}
+				if !c.loses {
+					break
+				}
+			}
+			if refused != c.loses {
+				t.Errorf("refused %v: mariadb-backup has changed, or the test shows nothing", refused)
+			}
+		})
+	}
+}
+
+// repeat executes statements over and over until stop is called.
+func (s *site) repeat(statements []string) (stop func()) {
+	conn := s.srv.Conn()
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer conn.Close()
+		for {
+			for _, stmt := range statements {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := conn.Execute(stmt); err != nil {
+					s.t.Errorf("%s: %v", stmt, err)
+					return
+				}
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
