@@ -41,7 +41,7 @@ func benchStream(args []string) error {
 	fs := flag.NewFlagSet("stream", flag.ContinueOnError)
 	size := config.Size(1 << 30)
 	fs.Func("size", "bytes of binlog, as 1GiB", func(s string) error { return size.UnmarshalText([]byte(s)) })
-	rounds := fs.Int("rounds", 3, "runs of each")
+	rounds := fs.Int("rounds", 5, "runs of each")
 	profile := fs.String("profile", "", "file for a CPU profile of the last run of tidemark")
 	if err := fs.Parse(args); err != nil {
 		return err
