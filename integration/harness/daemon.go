@@ -21,7 +21,8 @@ type Daemon struct {
 	cmd  *exec.Cmd
 	Addr string // of its status port
 	log  string
-	done chan error
+	done chan struct{} // closed when it has ended, with err
+	err  error
 	Last Status // as last read
 }
 
@@ -52,7 +53,7 @@ var listening = regexp.MustCompile(`status port listening.*?(127\.0\.0\.1:\d+)`)
 
 // Start runs tidemark with its log in a file, and returns when its status port listens.
 func Start(tool, config, log string) (*Daemon, error) {
-	d := &Daemon{log: log, done: make(chan error, 1)}
+	d := &Daemon{log: log, done: make(chan struct{})}
 	d.cmd = exec.Command(tool, "run", "--config", config)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
@@ -79,13 +80,14 @@ func Start(tool, config, log string) (*Daemon, error) {
 				}
 			}
 		}
-		d.done <- d.cmd.Wait()
+		d.err = d.cmd.Wait()
+		close(d.done)
 	}()
 	select {
 	case d.Addr = <-found:
 		return d, nil
-	case err := <-d.done:
-		return nil, fmt.Errorf("tidemark run ended: %w\n%s", err, d.Tail())
+	case <-d.done:
+		return nil, fmt.Errorf("tidemark run ended: %w\n%s", d.err, d.Tail())
 	case <-time.After(15 * time.Second):
 		_ = d.cmd.Process.Kill()
 		return nil, errors.New("tidemark run does not listen on its status port\n" + d.Tail())
@@ -151,8 +153,8 @@ func (d *Daemon) Stop() error {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	if err := <-d.done; err != nil {
-		return fmt.Errorf("tidemark run: %w\n%s", err, d.Tail())
+	if <-d.done; d.err != nil {
+		return fmt.Errorf("tidemark run: %w\n%s", d.err, d.Tail())
 	}
 	return nil
 }
