@@ -144,13 +144,14 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, err
 	}
 	inspect := mbstream.NewInspector(slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
+	inspect.Removed = func(path string) []string { return definitions(j.datadir, path) }
 	if err := m.run(ctx, j, io.MultiWriter(inspect, w)); err != nil {
 		return Info{}, err
 	}
 	if err := inspect.Close(); err != nil {
 		return Info{}, m.failed(j, err)
 	}
-	if lost := inspect.WithoutDefinition(); len(lost) > 0 {
+	if lost := inspect.Missing(); len(lost) > 0 {
 		return Info{}, m.lost(j, lost)
 	}
 	consistent := m.Clock.Now().Add(j.server.ahead)
@@ -165,16 +166,6 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 
 func (m *MariaDB) failed(j *job, err error) error {
 	return fault.New(fault.Other, "copy the server with", j.tool, err)
-}
-
-// lost is the error of a copy in which tables are missing though the tool said that all went well.
-func (m *MariaDB) lost(j *job, tables []string) error {
-	names := strings.Join(tables[:min(3, len(tables))], ", ")
-	if n := len(tables) - 3; n > 0 {
-		names += fmt.Sprintf(" and %d more", n)
-	}
-	return fault.New(fault.Integrity, "copy the server with", j.tool, fmt.Errorf("the copy has lost the definition of %s", names)).
-		WithHint("mariadb-backup loses a table whose name was that of a MyISAM or Aria table dropped while it copied. Take the backup again when no table changes its engine that way.")
 }
 
 // info reads what the tool has put into the stream beside the data.

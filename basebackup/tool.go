@@ -88,7 +88,8 @@ func (m *MariaDB) run(ctx context.Context, j *job, w io.Writer) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case reason != nil:
-		return m.failed(j, reason)
+		return fault.New(fault.Other, "copy the server with", j.tool, reason).
+			WithHint("What the tool said is in " + logFile.Name() + ".")
 	case ended != nil || !log.completed():
 		if ended == nil {
 			ended = errors.New("it ended without saying that the copy is complete")

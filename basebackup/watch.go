@@ -39,6 +39,9 @@ func (w *watch) line(s string) {
 	switch {
 	case strings.HasSuffix(s, "Starting BACKUP STAGE BLOCK_COMMIT"):
 		end(&w.waiting)
+		w.begin(&w.waiting, w.blockLimit, "mariadb-backup did not get the lock that stops commits within %s; it was given up to let those go on that wait behind it")
+	case strings.HasSuffix(s, "Acquired locks for BACKUP STAGE BLOCK_COMMIT"):
+		end(&w.waiting)
 		w.begin(&w.blocking, w.blockLimit,
 			"commits on the server were blocked for %s because the archive did not take the copy; it was given up to let them go on")
 	case strings.Contains(s, " Starting BACKUP STAGE "), strings.Contains(s, " Started BACKUP STAGE "):

@@ -96,7 +96,7 @@ func (i *Inspector) payloadHead() error {
 			return i.damage("its bytes from %d on follow where those from %d on are due", offset, at)
 		}
 		i.open[i.path] = at + length
-		if i.captured() && at+length > MaxCapture {
+		if i.capture[i.path] && at+length > MaxCapture {
 			return i.damage("it is larger than %d bytes", MaxCapture)
 		}
 	}
@@ -123,7 +123,7 @@ func (i *Inspector) reach() (uint64, error) {
 
 func (i *Inspector) payload(p []byte) error {
 	i.crc = crc32.Update(i.crc, crc32.IEEETable, p)
-	if i.typ == 'P' && i.captured() {
+	if i.typ == 'P' && i.capture[i.path] {
 		i.kept[i.path] = append(i.kept[i.path], p...)
 	}
 	if i.left -= uint64(len(p)); i.left > 0 {
@@ -146,10 +146,10 @@ func (i *Inspector) end() error {
 	}
 	delete(i.open, i.path)
 	i.ended[i.id(i.path)] = true
-	if i.captured() && i.kept[i.path] == nil {
+	if i.capture[i.path] && i.kept[i.path] == nil {
 		i.kept[i.path] = []byte{}
 	}
-	i.tables.ended(i.path, i.kept[i.path])
+	delete(i.missing, i.path)
 	return i.begin()
 }
 
@@ -158,7 +158,7 @@ func (i *Inspector) seek() error {
 	if _, err := i.reach(); err != nil {
 		return err
 	}
-	if i.captured() {
+	if i.capture[i.path] {
 		return i.damage("it has holes")
 	}
 	to := binary.LittleEndian.Uint64(i.head)
@@ -181,7 +181,7 @@ func (i *Inspector) rename() error {
 	}
 	if i.ended[i.id(i.path)] {
 		i.ended[i.id(to)] = true
-		i.tables.ended(to, i.kept[i.path])
+		delete(i.missing, to)
 	}
 	return i.forget()
 }
@@ -197,12 +197,13 @@ func (i *Inspector) remove() error {
 func (i *Inspector) forget() error {
 	delete(i.ended, i.id(i.path))
 	delete(i.kept, i.path)
-	i.tables.removed(i.path)
+	if i.Removed != nil {
+		for _, name := range i.Removed(i.path) {
+			i.missing[name] = true
+		}
+	}
 	return i.begin()
 }
-
-// captured reports whether the content of the chunk's file is kept.
-func (i *Inspector) captured() bool { return i.capture[i.path] || strings.HasSuffix(i.path, ".ren") }
 
 // id stands for a path: a million files must not take a gigabyte.
 func (i *Inspector) id(name string) uint64 { return maphash.String(i.seed, name) }

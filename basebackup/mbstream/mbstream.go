@@ -46,11 +46,15 @@ func (e *Error) Error() string {
 
 // Inspector is a writer that a stream is copied to. It fails at the first damage, and from then on.
 type Inspector struct {
+	// Removed is called when the stream removes or renames a file or directory, and returns the paths
+	// of files under that name that must be there in the end. It may be nil.
+	Removed func(path string) []string
+
 	capture map[string]bool   // names of files to keep
 	kept    map[string][]byte // their content so far
 	open    map[string]uint64 // files begun and not ended, with the offset at which they go on
 	ended   map[uint64]bool   // hashes of the paths of complete files
-	tables  tables
+	missing map[string]bool   // files that the stream has removed though they are wanted
 	seed    maphash.Seed
 	bytes   int64
 	err     error
@@ -72,8 +76,7 @@ type Inspector struct {
 // MaxCapture bytes each.
 func NewInspector(capture ...string) *Inspector {
 	i := &Inspector{capture: map[string]bool{}, kept: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
-		seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
-	i.tables = newTables(i.id)
+		missing: map[string]bool{}, seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
 	for _, path := range capture {
 		i.capture[path] = true
 	}
@@ -132,9 +135,8 @@ func (i *Inspector) Kept(path string) ([]byte, bool) {
 	return data, ok
 }
 
-// WithoutDefinition returns the tables, as database/table in the spelling of file names, whose data the
-// stream holds and whose definition it has removed: the copy has lost them.
-func (i *Inspector) WithoutDefinition() []string { return i.tables.withoutDefinition() }
+// Missing returns the files that Removed wanted and that have not come again, sorted.
+func (i *Inspector) Missing() []string { return slices.Sorted(maps.Keys(i.missing)) }
 
 // Bytes returns the length of the stream so far.
 func (i *Inspector) Bytes() int64 { return i.bytes }

@@ -156,6 +156,39 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// TestMissing: what a stream removes, and is wanted, has to come again.
+func TestMissing(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"removed", stream(end("d/t.frm"), remove("d/t.frm")), "[d/t.frm]"},
+		{"removed, not wanted", stream(end("d/t.ibd"), remove("d/t.ibd")), "[]"},
+		{"came again", stream(end("d/t.frm"), remove("d/t.frm"), end("d/t.frm")), "[]"},
+		{"renamed", stream(end("d/t.frm"), rename("d/t.frm", "d/u.frm")), "[d/t.frm]"},
+		{"renamed to it", stream(end("d/t.frm"), remove("d/t.frm"), end("d/u"), rename("d/u", "d/t.frm")), "[]"},
+		{"directory", stream(end("d/t.frm"), end("d/u.frm"), remove("d"), payload("d/u.frm", 0, "x", flagRewrite), end("d/u.frm")), "[d/t.frm]"},
+	} {
+		i := NewInspector()
+		i.Removed = func(path string) []string {
+			switch path {
+			case "d":
+				return []string{"d/t.frm", "d/u.frm"}
+			case "d/t.frm":
+				return []string{path}
+			}
+			return nil
+		}
+		if err := inspect(i, c.data, 7); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(i.Missing()); got != c.want {
+			t.Errorf("%s: %s, not %s", c.name, got, c.want)
+		}
+	}
+}
+
 // sample is a stream with everything in it, and the offsets at which its chunks begin.
 func sample(r *rand.Rand) (data []byte, borders []int) {
 	var chunks [][]byte

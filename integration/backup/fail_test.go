@@ -208,7 +208,7 @@ func TestBadTool(t *testing.T) {
 		"says complete early":   {`echo 'completed OK!' >&2; echo 'but' >&2`, "without saying that the copy is complete"},
 		"no info":               {`printf 'XBSTCK01\000E\001\000\000\000a'; echo 'completed OK!' >&2`, "the stream has no xtrabackup_binlog_info or mariadb_backup_binlog_info"},
 		"damaged":               {`"$TOOL" "$@" | sed s/InnoDB/InnoDX/g; echo 'completed OK!' >&2`, "do not match their checksum"},
-		"blocks commits": {`echo '[00] 2026-11-21 05:02:15 Starting BACKUP STAGE BLOCK_COMMIT' >&2; sleep 100 & wait; echo 'completed OK!' >&2`,
+		"blocks commits": {`echo '[00] 2026-11-21 05:02:15 Acquired locks for BACKUP STAGE BLOCK_COMMIT' >&2; sleep 100 & wait; echo 'completed OK!' >&2`,
 			"commits on the server were blocked for 200ms"},
 	} {
 		t.Run(name, func(t *testing.T) {

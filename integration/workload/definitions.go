@@ -10,9 +10,11 @@ func (s *session) name(what string, few int) string {
 	return fmt.Sprintf("%s_%d_%d", what, s.id, s.rng.IntN(few))
 }
 
+func (s *session) without(g Group) bool { return slices.Contains(s.w.opts.Without, g) }
+
 // table makes a table and drops another; some tables stay, with rows.
 func (s *session) table() error {
-	prefix, create := "x", ""
+	name, create := s.name("x", 4), ""
 	switch s.rng.IntN(5) {
 	case 0:
 		create = "AS SELECT id, k, v, n FROM t1 LIMIT 20"
@@ -20,19 +22,18 @@ func (s *session) table() error {
 		create = "LIKE t2"
 	case 2:
 		create = "(id INT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100)) ENGINE=MyISAM"
-		if slices.Contains(s.w.opts.Without, Engines) {
-			prefix = "xm"
+		if s.without(Recreated) {
+			create = "(id INT PRIMARY KEY, k INT, v VARCHAR(100)) ENGINE=InnoDB"
 		}
 	case 3:
 		create = "(id INT PRIMARY KEY, k INT, v TEXT) ENGINE=InnoDB ROW_FORMAT=COMPRESSED"
 	default:
 		create = fmt.Sprintf("(id INT PRIMARY KEY, k INT CHECK (k < 100000), v VARCHAR(100) DEFAULT CONCAT('v', 1)) COMMENT=%s", s.text(60))
 	}
-	name := s.name(prefix, 4)
 	return s.run(
 		"CREATE OR REPLACE TABLE "+name+" "+create,
 		fmt.Sprintf("INSERT INTO %s (id, k, v) VALUES (1001, %d, %s), (1002, 2, 'y')", name, s.key(), s.text(50)),
-		"DROP TABLE IF EXISTS "+s.name(prefix, 4)+", no_such_table")
+		"DROP TABLE IF EXISTS "+s.name("x", 4)+", no_such_table")
 }
 
 func (s *session) alter() error {
@@ -105,7 +106,7 @@ func (s *session) procedure() error {
 
 func (s *session) database() error {
 	name := fmt.Sprintf("%s_extra_%d", s.schema, s.id)
-	if s.rng.IntN(2) == 0 {
+	if s.rng.IntN(2) == 0 && !s.without(Recreated) {
 		return s.exec("DROP DATABASE IF EXISTS %s", name)
 	}
 	return s.run("CREATE DATABASE IF NOT EXISTS "+name,

@@ -46,12 +46,15 @@ const (
 	XA               Group = "xa"
 	Blobs            Group = "blobs"    // blobs up to MaxBlob, transactions of BigTransaction bytes
 	Rotation         Group = "rotation" // FLUSH BINARY LOGS
-	Engines          Group = "engines"  // names that are now of one engine and now of another
 
 	// Fragile is what a server killed in its midst may not survive: swapped tables (MariaDB 10.11
 	// then looks for the file of the name in between, and does not start) and partitioned ones
 	// (their files stay and bar the name). Leave it out where the server is killed.
 	Fragile Group = "fragile"
+
+	// Recreated is databases and tables of MyISAM that are dropped and created anew. mariadb-backup
+	// loses them when it copies meanwhile: leave it out where a base backup has to succeed.
+	Recreated Group = "recreated"
 )
 
 // Options say what is written. The zero value is good for a test of a few seconds.
