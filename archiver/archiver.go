@@ -45,6 +45,8 @@ type Source interface {
 	Body(*binlog.Event) []byte
 	// Format returns the format description of the file the event in hand is from.
 	Format() *binlog.FormatDescription
+	// ServerUUID identifies a MySQL server; "" for MariaDB.
+	ServerUUID() string
 	// CaughtUp returns the place at which the source last said it has nothing more, and when by
 	// its own clock; offsets modulo 2^32.
 	CaughtUp() (binlog.Point, time.Time)

@@ -46,6 +46,9 @@ type source struct {
 	at     time.Time
 }
 
+// ServerUUID is that of no server: this one is MariaDB.
+func (s *source) ServerUUID() string { return "" }
+
 // CaughtUp is what the test has set.
 func (s *source) CaughtUp() (binlog.Point, time.Time) {
 	s.mu.Lock()
@@ -301,7 +304,7 @@ func (b *bench) check(p *primary, drop map[string]uint64) []*catalog.Segment {
 func (b *bench) manifest(s *catalog.Segment, plain []byte, state *gtid.State) {
 	b.t.Helper()
 	fail := func(format string, args ...any) { b.t.Helper(); b.t.Errorf("segment "+s.Name()+": "+format, args...) }
-	if want := catalog.MariaPosition(state); !s.Before.Equal(want) {
+	if want := catalog.PositionOf(state); !s.Before.Equal(want) {
 		fail("before is %v, want %v", s.Before, want)
 	}
 	sc, err := binlog.NewFileScanner(bytes.NewReader(plain), 0, s.HeadBytes, s.Source.StartPoint())
@@ -338,9 +341,8 @@ func (b *bench) manifest(s *catalog.Segment, plain []byte, state *gtid.State) {
 			if !slices.Contains(servers, ev.ServerID) {
 				servers = append(servers, ev.ServerID)
 			}
-			if ev.Type == binlog.TypeMariaGTIDList {
-				list, _ := binlog.ParseGTIDList(sc.Body(ev))
-				state.Reset(list)
+			if listed, _ := binlog.ListedState(ev, sc.Body(ev)); listed != nil {
+				state.Reset(listed)
 			}
 			if ev.Begin {
 				begin.Offset = ev.Offset
@@ -349,7 +351,7 @@ func (b *bench) manifest(s *catalog.Segment, plain []byte, state *gtid.State) {
 		}
 		if ev.Last && ev.End {
 			transactions++
-			before = catalog.MariaPosition(state)
+			before = catalog.PositionOf(state)
 			state.Add(ev.GTID)
 			tail, tailGTID = begin.Offset, ev.GTID
 		}
@@ -361,7 +363,7 @@ func (b *bench) manifest(s *catalog.Segment, plain []byte, state *gtid.State) {
 	if s.HeadBytes > 4 && headList != joined(s.Before.State) {
 		fail("its head says %s, the manifest %v", headList, s.Before.State)
 	}
-	if want := catalog.MariaPosition(state); !s.After.Equal(want) {
+	if want := catalog.PositionOf(state); !s.After.Equal(want) {
 		fail("after is %v, want %v", s.After, want)
 	}
 	if s.Events != events || s.Transactions != transactions || !slices.Equal(s.ServerIDs, servers) {

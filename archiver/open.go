@@ -38,14 +38,14 @@ func (a *Archiver) begin(ev *binlog.Event, src Source) error {
 	number := a.number() + 1
 	before := a.mstate
 	if before == nil {
-		before = gtid.NewState(nil) // the very first segment begins with the source's own list
+		before = gtid.Beginning(a.o.Catalog.Cluster.Flavor) // the very first segment begins with the source's own list
 	}
 	seg := &catalog.Segment{
 		ClusterUUID: a.o.Catalog.Cluster.UUID, Timeline: a.o.Timeline, First: number, Last: number,
 		Writer: a.state.Writer, CreatedBy: a.o.Version,
-		Source: catalog.Source{ServerID: format.ServerID, Version: format.ServerVersion, File: ev.File, Start: ev.Offset,
+		Source: catalog.Source{ServerID: format.ServerID, ServerUUID: src.ServerUUID(), Version: format.ServerVersion, File: ev.File, Start: ev.Offset,
 			End: ev.Offset, Format: format.Fingerprint(), FileCreated: format.Timestamp},
-		Before:  catalog.MariaPosition(before),
+		Before:  catalog.PositionOf(before),
 		Members: []catalog.Member{{Number: number, ReceivedFirst: now}},
 	}
 	if a.mstate == nil {

@@ -54,7 +54,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 		a.last = seg
 	}
 	if a.last != nil {
-		if a.mstate, err = a.last.After.MariaState(); err != nil {
+		if a.mstate, err = a.last.After.LogState(a.o.Catalog.Cluster.Flavor); err != nil {
 			return err
 		}
 		a.next = a.last.Source.EndPoint()
@@ -70,7 +70,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 	a.stats.Spooled.Point = a.next
 	a.stats.Received.Point = a.next
 	if a.mstate != nil {
-		a.stats.Spooled.GTID = a.mstate.Position().String()
+		a.stats.Spooled.GTID = a.mstate.String()
 		a.stats.Received.GTID = a.stats.Spooled.GTID
 	}
 	if a.last != nil {
@@ -185,7 +185,7 @@ func (a *Archiver) reopen(number uint64) error {
 	}
 	o := &open{a: a, number: number, seg: seg, head: seg.HeadBytes, file: file, buf: make([]byte, 0, writeBuffer),
 		began: seg.Members[0].ReceivedFirst}
-	state, err := seg.Before.MariaState()
+	state, err := seg.Before.LogState(a.o.Catalog.Cluster.Flavor)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 			a.mu.Unlock()
 			return err
 		}
-		upTo, end, gtid, commit := o.boundary(), o.end(), a.mstate.Position().String(), o.tally.commit.Last
+		upTo, end, gtid, commit := o.boundary(), o.end(), a.mstate.String(), o.tally.commit.Last
 		a.mu.Unlock()
 		if upTo <= o.synced {
 			continue

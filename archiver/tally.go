@@ -3,7 +3,6 @@ package archiver
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"time"
 
@@ -50,17 +49,14 @@ func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary 
 			p.servers = append(p.servers, ev.ServerID)
 		}
 		if ev.Begin {
-			p.gtid, p.commit, p.at = ev.GTID, ev.Time(), t.body+p.bytes
+			p.gtid, p.commit, p.at = ev.GTID, ev.CommitTime(), t.body+p.bytes
 		}
-		if ev.Type == binlog.TypeMariaGTIDList {
-			if !ev.Last {
-				return false, fmt.Errorf("a GTID list of %d bytes is larger than the buffer", ev.Size)
-			}
-			list, err := binlog.ParseGTIDList(body)
-			if err != nil {
-				return false, err
-			}
-			state.Reset(list)
+		listed, err := binlog.ListedState(ev, body)
+		if err != nil {
+			return false, err
+		}
+		if listed != nil {
+			state.Reset(listed)
 		}
 	}
 	p.bytes += uint64(len(ev.Data))
@@ -91,7 +87,7 @@ func (t *tally) drop() { t.pend = pending{servers: t.pend.servers[:0]} }
 func (t *tally) time(c time.Time) {
 	r := &t.commit
 	if t.transactions == 1 {
-		*r = catalog.TimeRange{First: c, Min: c, Max: c, Precision: time.Second}
+		*r = catalog.TimeRange{First: c, Min: c, Max: c, Precision: precision(t.pend.gtid)}
 	}
 	r.Last = c
 	if c.Before(r.Min) {
@@ -100,6 +96,14 @@ func (t *tally) time(c time.Time) {
 	if c.After(r.Max) {
 		r.Max = c
 	}
+}
+
+// precision is that of commit times.
+func precision(g gtid.GTID) time.Duration {
+	if g.UUID != (gtid.UUID{}) {
+		return time.Microsecond
+	}
+	return time.Second
 }
 
 // tailState is the binlog state before the last transaction, given the one after it.
@@ -113,7 +117,7 @@ func (t *tally) tailState(after *gtid.State) *gtid.State {
 
 // fill writes the tally into a manifest.
 func (t *tally) fill(s *catalog.Segment, after *gtid.State) {
-	s.After = catalog.MariaPosition(after)
+	s.After = catalog.PositionOf(after)
 	s.BodyBytes = t.body
 	s.Events = t.events
 	s.Transactions = t.transactions
@@ -121,7 +125,7 @@ func (t *tally) fill(s *catalog.Segment, after *gtid.State) {
 	s.Commit = t.commit
 	s.Source.End = s.Source.Start + t.body
 	s.Tail = catalog.Tail{GTID: t.gtid.String(), Offset: s.Source.Start + t.at, Bytes: t.body - t.at,
-		Before: catalog.MariaPosition(t.tailState(after))}
+		Before: catalog.PositionOf(t.tailState(after))}
 }
 
 func short(d [sha256.Size]byte) string { return hex.EncodeToString(d[:6]) }

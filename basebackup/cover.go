@@ -69,7 +69,7 @@ func (t *taking) settle(place *catalog.Place, info Info) error {
 		if err := agree(place.State, pos, info.ServerID); err != nil {
 			return contradiction(info, err)
 		}
-		at = catalog.MariaPosition(place.State)
+		at = catalog.PositionOf(place.State)
 		// Domains that were never in this server's binlog.
 		for d, g := range place.State.Position() {
 			pos[d] = g

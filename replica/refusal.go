@@ -39,7 +39,8 @@ func refusal(e *ServerError) error {
 		return reason(ErrPurged, "Keep binlogs longer on the primary (binlog_expire_logs_seconds).")
 	case has("not in the master's binlog") || has("diverged") || has("more GTIDs than the source"):
 		return reason(ErrDiverged, "The primary was reset, restored or replaced: archive it under a new cluster name.")
-	case has("Could not find first log file") || has("impossible position") || has("position > file size") || has("binlog truncated in the middle"):
+	case has("Could not find first log file") || has("impossible position") || has("position > file size") || has("binlog truncated in the middle") ||
+		has("bogus data in log event"):
 		return reason(ErrNoFile, "The primary's binlogs were reset or purged.")
 	}
 	return f

@@ -47,6 +47,10 @@ func Dial(ctx context.Context, o Options) (*client.Conn, error) {
 	if o.arrivals != nil {
 		dial = o.arrivals.watch(dial)
 	}
+	var guard *guarded
+	if o.TLS == nil && !strings.Contains(o.Host, "/") {
+		dial = guardPassword(dial, &guard)
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	network, secure := "tcp", o.TLS
@@ -61,8 +65,18 @@ func Dial(ctx context.Context, o Options) (*client.Conn, error) {
 		}
 		return nil
 	})
+	if guard != nil && guard.refused {
+		if err == nil {
+			_ = conn.Close()
+		}
+		return nil, fault.New(fault.Primary, "connect to", o.Host, refused("the server asks for the password in the clear, and the connection is not encrypted")).
+			WithHint("Set tls.mode to verify-identity or required, or give the account another authentication plugin.")
+	}
 	if err != nil {
 		return nil, dialError(o, err)
+	}
+	if guard != nil {
+		guard.over = true
 	}
 	return conn, nil
 }

@@ -20,6 +20,7 @@ type Server struct {
 	Version  string
 	ID       uint32
 	UUID     string // MySQL
+	GTIDMode string // MySQL: gtid_mode
 	LogBin   bool
 	Format   string        // binlog_format
 	Checksum string        // binlog_checksum
@@ -32,9 +33,9 @@ type Server struct {
 func Probe(conn *client.Conn, now func() time.Time) (*Server, error) {
 	before := now()
 	r, err := conn.Execute(`SELECT @@version, @@server_id, @@log_bin, @@binlog_format, @@binlog_checksum,
-		@@read_only, @@datadir, UNIX_TIMESTAMP(NOW(6))`)
+		@@global.read_only, @@datadir, UNIX_TIMESTAMP(NOW(6))`)
 	if err != nil {
-		return nil, queryError("probe the server", err)
+		return nil, queryError("probe the server", err, 0)
 	}
 	after := now()
 	s := &Server{Flavor: gtid.MySQL}
@@ -53,9 +54,12 @@ func Probe(conn *client.Conn, now func() time.Time) (*Server, error) {
 	ours := before.Add(after.Sub(before) / 2)
 	s.ClockGap = time.UnixMicro(int64(theirs * 1e6)).Sub(ours)
 	if s.Flavor == gtid.MySQL {
-		if r, err := conn.Execute("SELECT @@server_uuid"); err == nil {
-			s.UUID, _ = r.GetString(0, 0)
+		r, err := conn.Execute("SELECT @@server_uuid, @@global.gtid_mode")
+		if err != nil {
+			return nil, queryError("probe the server", err, 0)
 		}
+		s.UUID, _ = r.GetString(0, 0)
+		s.GTIDMode, _ = r.GetString(0, 1)
 	}
 	return s, nil
 }
@@ -71,9 +75,9 @@ func (s *Server) Archivable() error {
 		return fault.New(fault.Primary, "archive", s.Version, refused("the binary log is off (log_bin)")).
 			WithHint("Set log_bin in the server's configuration and restart it; `tidemark check` lists all settings.")
 	}
-	if s.Flavor != gtid.MariaDB {
-		return fault.New(fault.Primary, "archive", s.Version, refused("this version of tidemark archives MariaDB")).
-			WithHint("See the supported servers in the README.")
+	if s.Flavor == gtid.MySQL && s.GTIDMode != "ON" {
+		return fault.New(fault.Primary, "archive", s.Version, refused("gtid_mode is "+s.GTIDMode)).
+			WithHint("Set enforce_gtid_consistency=ON, then gtid_mode through OFF_PERMISSIVE and ON_PERMISSIVE to ON: MySQL can be restored exactly by GTIDs only.")
 	}
 	return nil
 }
@@ -82,7 +86,7 @@ func (s *Server) Archivable() error {
 func Files(conn *client.Conn) ([]binlog.Point, error) {
 	r, err := conn.Execute("SHOW BINARY LOGS")
 	if err != nil {
-		return nil, queryError("list the binlogs", err)
+		return nil, queryError("list the binlogs", err, 0)
 	}
 	files := make([]binlog.Point, r.RowNumber())
 	for i := range files {
@@ -96,38 +100,49 @@ func Files(conn *client.Conn) ([]binlog.Point, error) {
 }
 
 // Position asks where the server's binlog ends now, and the GTID position there.
-func Position(conn *client.Conn) (binlog.Point, string, error) {
-	r, err := conn.Execute("SHOW MASTER STATUS")
+func Position(conn *client.Conn, f gtid.Flavor) (binlog.Point, string, error) {
+	status, position := "SHOW MASTER STATUS", "SELECT @@gtid_binlog_pos"
+	if f == gtid.MySQL {
+		status, position = "SHOW BINARY LOG STATUS", "SELECT @@global.gtid_executed"
+	}
+	r, err := conn.Execute(status)
 	if err != nil {
-		return binlog.Point{}, "", queryError("ask for the position", err)
+		return binlog.Point{}, "", queryError("ask for the position", err, f)
 	}
 	if r.RowNumber() == 0 {
 		return binlog.Point{}, "", fault.New(fault.Primary, "ask for the position", "", errors.New("the binary log is off"))
 	}
 	file, _ := r.GetString(0, 0)
 	offset, _ := r.GetUint(0, 1)
-	r, err = conn.Execute("SELECT @@gtid_binlog_pos")
+	r, err = conn.Execute(position)
 	if err != nil {
-		return binlog.Point{}, "", queryError("ask for the position", err)
+		return binlog.Point{}, "", queryError("ask for the position", err, f)
 	}
 	pos, _ := r.GetString(0, 0)
+	pos = strings.ReplaceAll(pos, "\n", "") // MySQL breaks the line behind each server
 	return binlog.Point{File: file, Offset: offset}, pos, nil
 }
 
 // queryError gives an error of a statement its kind and, for a missing privilege, the remedy.
-func queryError(op string, err error) error {
+func queryError(op string, err error, flavor gtid.Flavor) error {
 	f := fault.New(fault.Primary, op, "", cause(err))
 	var my *mysql.MyError
 	if errors.As(err, &my) {
 		switch my.Code {
 		case mysql.ER_SPECIFIC_ACCESS_DENIED_ERROR, mysql.ER_ACCESS_DENIED_ERROR, mysql.ER_TABLEACCESS_DENIED_ERROR:
-			return f.WithHint(fmt.Sprintf("Grant what is missing: %s.", Grants("tidemark")))
+			if flavor == 0 {
+				return f.WithHint("Grant what is missing; `tidemark check` says what that is.")
+			}
+			return f.WithHint(fmt.Sprintf("Grant what is missing: %s.", Grants(flavor, "tidemark")))
 		}
 	}
 	return f
 }
 
 // Grants is the statement that gives an account what archiving and base backups need.
-func Grants(user string) string {
+func Grants(f gtid.Flavor, user string) string {
+	if f == gtid.MySQL {
+		return "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN ON *.* TO '" + user + "'"
+	}
 	return "GRANT REPLICATION SLAVE, BINLOG MONITOR, RELOAD, PROCESS, LOCK TABLES ON *.* TO '" + user + "'"
 }

@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/binlog"
 	"tidemark/internal/clock"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 )
 
 // Request says who we are and where the binlog is wanted from.
@@ -74,23 +75,13 @@ func (s *Stream) start(o Options, r Request) (err error) {
 		return fault.New(fault.Primary, "register with", o.Host, refused(fmt.Sprintf("our server_id %d is the server's own", r.ServerID))).
 			WithHint("Give this archiver a server_id of its own (clusters.NAME.server_id).")
 	}
-	set := []string{
-		fmt.Sprintf("SET @master_heartbeat_period = %d, @source_heartbeat_period = %d", r.Heartbeat.Nanoseconds(), r.Heartbeat.Nanoseconds()),
-		"SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = @@global.binlog_checksum",
-		"SET @mariadb_slave_capability = 4",
-		fmt.Sprintf("SET @slave_uuid = '%s', @replica_uuid = '%s'", r.UUID, r.UUID),
-		// A dump waits for events: a server-side limit on the silence of clients is not for us.
-		"SET net_write_timeout = 120",
-	}
-	if r.From.File == "" {
-		if strings.ContainsAny(r.After, "'\\") {
-			return fmt.Errorf("position %q is not one", r.After)
-		}
-		set = append(set, "SET @slave_connect_state = '"+r.After+"'", "SET @slave_gtid_strict_mode = 0", "SET @slave_gtid_ignore_duplicates = 0")
+	set, err := s.Server.settings(r)
+	if err != nil {
+		return err
 	}
 	for _, stmt := range set {
 		if _, err := s.conn.Execute(stmt); err != nil {
-			return queryError("set up the dump", err)
+			return queryError("set up the dump", err, s.Server.Flavor)
 		}
 	}
 	if err := s.register(r.ServerID); err != nil {
@@ -110,6 +101,29 @@ func (s *Stream) start(o Options, r Request) (err error) {
 	return nil
 }
 
+// settings are the statements that prepare a session for a dump.
+func (s *Server) settings(r Request) ([]string, error) {
+	set := []string{
+		fmt.Sprintf("SET @master_heartbeat_period = %d, @source_heartbeat_period = %d", r.Heartbeat.Nanoseconds(), r.Heartbeat.Nanoseconds()),
+		"SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = @@global.binlog_checksum",
+		fmt.Sprintf("SET @slave_uuid = '%s', @replica_uuid = '%s'", r.UUID, r.UUID),
+		// A dump waits for events: a server-side limit on the silence of clients is not for us.
+		"SET net_write_timeout = 120",
+	}
+	if s.Flavor == gtid.MySQL {
+		return set, nil
+	}
+	set = append(set, "SET @mariadb_slave_capability = 4")
+	if r.From.File == "" {
+		after, err := gtid.ParsePosition(r.After)
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, "SET @slave_connect_state = '"+after.String()+"'", "SET @slave_gtid_strict_mode = 0", "SET @slave_gtid_ignore_duplicates = 0")
+	}
+	return set, nil
+}
+
 // register makes us visible in the primary's list of replicas.
 func (s *Stream) register(id uint32) error {
 	const name = "tidemark"
@@ -127,14 +141,60 @@ func (s *Stream) register(id uint32) error {
 		return fault.New(fault.Primary, "register as a replica", "", cause(err))
 	}
 	if _, err := s.conn.ReadOKPacket(); err != nil {
-		return queryError("register as a replica", err)
+		return queryError("register as a replica", err, s.Server.Flavor)
 	}
 	return nil
 }
 
-// dump requests the binlog. The offset has 32 bits in this command.
+// dumpFlags ask MariaDB for the annotations of row events, and MySQL for heartbeats of version 2.
+const dumpFlags = 2
+
+// dump requests the binlog.
 func (s *Stream) dump(r Request) error {
-	const sendAnnotate = 2
+	if r.From.File == "" && s.Server.Flavor == gtid.MySQL {
+		return s.dumpAfter(r)
+	}
+	return s.dumpFrom(r)
+}
+
+// dumpAfter requests what is not in a set of MySQL's GTIDs.
+func (s *Stream) dumpAfter(r Request) error {
+	set, err := gtid.ParseSet(r.After)
+	if err != nil {
+		return err
+	}
+	if err := s.has(set); err != nil {
+		return err
+	}
+	data := set.Encode()
+	b := make([]byte, 4, 64+len(data))
+	b = append(b, mysql.COM_BINLOG_DUMP_GTID)
+	b = binary.LittleEndian.AppendUint16(b, dumpFlags)
+	b = binary.LittleEndian.AppendUint32(b, r.ServerID)
+	b = binary.LittleEndian.AppendUint32(b, 0) // no file name
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(binlog.Magic)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
+	return s.request(append(b, data...))
+}
+
+// has checks that a MySQL server has executed a set. It would send its own transactions all the same if
+// it has not: to MySQL that only means that it is behind.
+func (s *Stream) has(set *gtid.Set) error {
+	r, err := s.conn.Execute("SELECT GTID_SUBTRACT('" + set.String() + "', @@global.gtid_executed)")
+	if err != nil {
+		return queryError("compare the server's history", err, s.Server.Flavor)
+	}
+	lacks, _ := r.GetString(0, 0)
+	if lacks == "" {
+		return nil
+	}
+	return fault.New(fault.Primary, "request the binlog", "", fmt.Errorf("%w: it lacks %s", ErrDiverged, strings.ReplaceAll(lacks, "\n", ""))).
+		WithHint("Wait until it has caught up if it is a replica. If it never will: it was reset, restored or replaced; archive it under a new cluster name.")
+}
+
+// dumpFrom requests the binlog from a place in a file, or behind MariaDB's @slave_connect_state. The
+// offset has 32 bits in this command.
+func (s *Stream) dumpFrom(r Request) error {
 	if r.From.Offset >= 1<<32 {
 		return fmt.Errorf("request the binlog at %s: the protocol counts offsets in 32 bits", r.From)
 	}
@@ -145,9 +205,13 @@ func (s *Stream) dump(r Request) error {
 	b := make([]byte, 4, 64)
 	b = append(b, mysql.COM_BINLOG_DUMP)
 	b = binary.LittleEndian.AppendUint32(b, offset)
-	b = binary.LittleEndian.AppendUint16(b, sendAnnotate)
+	b = binary.LittleEndian.AppendUint16(b, dumpFlags)
 	b = binary.LittleEndian.AppendUint32(b, r.ServerID)
-	b = append(b, r.From.File...)
+	return s.request(append(b, r.From.File...))
+}
+
+// request sends a dump command. Its answer is the stream.
+func (s *Stream) request(b []byte) error {
 	s.conn.ResetSequence()
 	if err := s.conn.WritePacket(b); err != nil {
 		return fault.New(fault.Primary, "request the binlog", "", cause(err))
@@ -165,8 +229,10 @@ func (s *Stream) Next() (*binlog.Event, error) {
 		}
 		switch {
 		case ev.Head: // a format description sent again
-		case ev.Type == binlog.TypeHeartbeat:
-			s.heartbeat(ev)
+		case ev.Type == binlog.TypeHeartbeat, ev.Type == binlog.TypeHeartbeatV2:
+			if err := s.heartbeat(ev); err != nil {
+				return nil, s.wrap(err)
+			}
 		case ev.Artificial():
 		default:
 			return ev, nil
@@ -189,18 +255,22 @@ func (s *Stream) wrap(err error) error {
 // Format returns the format description of the file being read, or nil before the first.
 func (s *Stream) Format() *binlog.FormatDescription { return s.scan.Format() }
 
+// ServerUUID identifies a MySQL server; "" for MariaDB.
+func (s *Stream) ServerUUID() string { return s.Server.UUID }
+
 // Body returns what lies between header and checksum of the event in hand.
 func (s *Stream) Body(ev *binlog.Event) []byte { return s.scan.Body(ev) }
 
-func (s *Stream) heartbeat(ev *binlog.Event) {
-	if s.arrivals.since.IsZero() {
-		return
+func (s *Stream) heartbeat(ev *binlog.Event) error {
+	p, err := binlog.ParseHeartbeat(ev.Header, s.scan.Body(ev))
+	if err != nil || s.arrivals.since.IsZero() {
+		return err
 	}
-	p := binlog.ParseHeartbeat(ev.Header, s.scan.Body(ev))
 	at := s.arrivals.since.Add(s.Server.ClockGap)
 	s.mu.Lock()
 	s.caught, s.at = p, at
 	s.mu.Unlock()
+	return nil
 }
 
 // CaughtUp returns the place at which the server last said that it has nothing more, and a time, by

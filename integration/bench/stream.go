@@ -171,7 +171,7 @@ func archiveChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	end, _, err := replica.Position(conn)
+	end, _, err := replica.Position(conn, gtid.MariaDB)
 	conn.Close()
 	if err != nil {
 		return err

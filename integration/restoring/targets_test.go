@@ -35,7 +35,8 @@ func TestTargets(t *testing.T) {
 	t.Logf("seed %d, %d restores", seed, n)
 	r := rand.New(rand.NewPCG(seed, 2))
 	servertest.Require(t, "mariadb-backup", "mbstream")
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=8M"}})
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=8M",
+		"--innodb-log-file-size=512M"}})
 	srv.CreateUser(servertest.User, "secret")
 	srv.Exec("CREATE DATABASE marks", "CREATE TABLE marks.m (id INT AUTO_INCREMENT PRIMARY KEY)")
 	dir := t.TempDir()

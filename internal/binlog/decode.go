@@ -52,6 +52,28 @@ func ParseGTIDList(body []byte) ([]gtid.GTID, error) {
 	return list, nil
 }
 
+// ListedState reads an event that says what the log holds up to it: GTID_LIST on MariaDB, PREVIOUS_GTIDS
+// on MySQL. Of any other event it returns nil.
+func ListedState(ev *Event, body []byte) (*gtid.State, error) {
+	switch {
+	case ev.Type != TypeMariaGTIDList && ev.Type != TypePreviousGTIDs:
+		return nil, nil
+	case !ev.First || !ev.Last:
+		return nil, fmt.Errorf("a list of GTIDs of %d bytes is larger than the buffer", ev.Size)
+	case ev.Type == TypePreviousGTIDs:
+		set, err := gtid.DecodeSet(body)
+		if err != nil {
+			return nil, err
+		}
+		return gtid.NewSetState(set), nil
+	}
+	list, err := ParseGTIDList(body)
+	if err != nil {
+		return nil, err
+	}
+	return gtid.NewState(list), nil
+}
+
 // ParseRotate reads a ROTATE event's body: the file that comes next and the offset in it.
 func ParseRotate(body []byte) (Point, error) {
 	if len(body) < 9 {
@@ -60,9 +82,32 @@ func ParseRotate(body []byte) (Point, error) {
 	return Point{File: string(body[8:]), Offset: binary.LittleEndian.Uint64(body)}, nil
 }
 
-// ParseHeartbeat reads a heartbeat (type 27): the sender's position.
-func ParseHeartbeat(h Header, body []byte) Point {
-	return Point{File: string(body), Offset: uint64(h.LogPos)}
+// ParseHeartbeat reads a heartbeat: the sender's position. That of the first version has 32 bits.
+func ParseHeartbeat(h Header, body []byte) (Point, error) {
+	if h.Type != TypeHeartbeatV2 {
+		return Point{File: string(body), Offset: uint64(h.LogPos)}, nil
+	}
+	// Fields of type u8, length u8 and value; the length-encoded integers are all that short.
+	const end, file, position = 0, 1, 2
+	var p Point
+	for len(body) >= 2 && body[0] != end {
+		n := int(body[1])
+		if len(body) < 2+n {
+			return p, fmt.Errorf("heartbeat with a field of %d bytes is cut off", n)
+		}
+		value := body[2 : 2+n]
+		switch body[0] {
+		case file:
+			p.File = string(value)
+		case position:
+			var err error
+			if p.Offset, err = lengthEncoded(value); err != nil {
+				return p, err
+			}
+		}
+		body = body[2+n:]
+	}
+	return p, nil
 }
 
 // queryText returns the default database and the statement of a QUERY event.

@@ -43,8 +43,12 @@ const (
 	TypeExecuteLoadQuery  Type = 18
 	TypeIncident          Type = 26
 	TypeHeartbeat         Type = 27
+	TypeMySQLGTID         Type = 33
+	TypeAnonymousGTID     Type = 34
+	TypePreviousGTIDs     Type = 35
 	TypeXAPrepare         Type = 38
 	TypeHeartbeatV2       Type = 41
+	TypeTaggedGTID        Type = 42
 	TypeAnnotateRows      Type = 160
 	TypeBinlogCheckpoint  Type = 161
 	TypeMariaGTID         Type = 162
@@ -116,12 +120,18 @@ type Event struct {
 	Head   bool   // part of a segment's own head, not of the source
 	More   bool   // another event of the source's is already in memory: asking for it does not wait
 
-	// Transactions. Begin and GTID are set on the first fragment; End and Open on every fragment.
-	Begin bool      // the event begins a transaction
-	GTID  gtid.GTID // of the transaction the event begins or belongs to
-	End   bool      // the event ends its transaction
-	Open  bool      // a transaction is unfinished after this event
+	// Transactions. Begin, GTID and Committed are set on the first fragment; End and Open on every one.
+	Begin     bool      // the event begins a transaction
+	GTID      gtid.GTID // of the transaction the event begins or belongs to
+	Committed int64     // of an event that begins one: when it was committed, µs since 1970; see CommitTime
+	End       bool      // the event ends its transaction
+	Open      bool      // a transaction is unfinished after this event
 }
+
+// CommitTime is when the transaction that the event begins was committed, on the server whose binlog it
+// is: to the microsecond on MySQL. MariaDB tells, in whole seconds, when the statement began that
+// committed it, and a session can forge that.
+func (e *Event) CommitTime() time.Time { return time.UnixMicro(e.Committed).UTC() }
 
 // End offset of the event in the source file.
 func (e *Event) EndOffset() uint64 { return e.Offset + uint64(e.Size) }

@@ -97,33 +97,46 @@ func (f *FormatDescription) neutral() []byte {
 }
 
 // Head returns what stands before a body that begins at the given offset of a source file: the
-// magic alone before offset 4, else magic, a copy of the file's format description, and a
-// GTID_LIST with the binlog state there.
+// magic alone before offset 4, else magic, a copy of the file's format description, and a GTID_LIST or
+// PREVIOUS_GTIDS event with the binlog state there.
 func (f *FormatDescription) Head(offset uint64, state *gtid.State) []byte {
 	head := []byte(Magic)
 	if offset <= uint64(len(Magic)) {
 		return head
 	}
 	head = append(head, f.Copy()...)
+	if set := state.Set(); set != nil {
+		return append(head, previousGTIDs(f, set)...)
+	}
 	return append(head, GTIDListEvent(f, state.List())...)
 }
 
 // GTIDListEvent builds MariaDB's GTID_LIST event, flagged artificial, with log_pos 0.
 func GTIDListEvent(f *FormatDescription, list []gtid.GTID) []byte {
-	n := HeaderSize + 4 + 16*len(list)
+	body := binary.LittleEndian.AppendUint32(nil, uint32(len(list)))
+	for _, g := range list {
+		body = binary.LittleEndian.AppendUint32(body, g.Domain)
+		body = binary.LittleEndian.AppendUint32(body, g.Server)
+		body = binary.LittleEndian.AppendUint64(body, g.Seq)
+	}
+	return f.artificial(TypeMariaGTIDList, 0, body)
+}
+
+// previousGTIDs builds MySQL's PREVIOUS_GTIDS event, flagged artificial, with log_pos 0.
+func previousGTIDs(f *FormatDescription, set *gtid.Set) []byte {
+	const ignorable = 0x80
+	return f.artificial(TypePreviousGTIDs, ignorable, set.Encode())
+}
+
+// artificial builds an event of a segment's head.
+func (f *FormatDescription) artificial(typ Type, flags uint16, body []byte) []byte {
+	n := HeaderSize + len(body)
 	if f.Checksum {
 		n += ChecksumSize
 	}
 	b := make([]byte, n)
-	Header{Timestamp: f.Timestamp, Type: TypeMariaGTIDList, ServerID: f.ServerID, Size: uint32(n), Flags: FlagArtificial}.put(b)
-	binary.LittleEndian.PutUint32(b[HeaderSize:], uint32(len(list)))
-	at := HeaderSize + 4
-	for _, g := range list {
-		binary.LittleEndian.PutUint32(b[at:], g.Domain)
-		binary.LittleEndian.PutUint32(b[at+4:], g.Server)
-		binary.LittleEndian.PutUint64(b[at+8:], g.Seq)
-		at += 16
-	}
+	Header{Timestamp: f.Timestamp, Type: typ, ServerID: f.ServerID, Size: uint32(n), Flags: flags | FlagArtificial}.put(b)
+	copy(b[HeaderSize:], body)
 	if f.Checksum {
 		seal(b)
 	}

@@ -241,7 +241,7 @@ func FuzzScanner(f *testing.F) {
 			}
 			_, _ = binlog.ParseGTIDList(body)
 			_, _ = binlog.ParseRotate(body)
-			_ = binlog.ParseHeartbeat(ev.Header, body)
+			_, _ = binlog.ParseHeartbeat(ev.Header, body)
 		}
 	})
 }

@@ -339,7 +339,7 @@ func TestStream(t *testing.T) {
 						t.Errorf("event of type %d counts as head", ev.Type)
 					}
 				case ev.Type == binlog.TypeHeartbeat:
-					if p := binlog.ParseHeartbeat(ev.Header, sc.Body(ev)); p != sc.Point() || !ev.Artificial() {
+					if p, err := binlog.ParseHeartbeat(ev.Header, sc.Body(ev)); err != nil || p != sc.Point() || !ev.Artificial() {
 						t.Errorf("heartbeat at %s, the scanner is at %s", p, sc.Point())
 					}
 					points = append(points, "heartbeat")

@@ -137,9 +137,9 @@ func (c *Catalog) Locate(ctx context.Context, timeline uint32, from uint64, serv
 // stateAt returns the binlog state at an offset of a segment's source file.
 func (c *Catalog) stateAt(ctx context.Context, s *Segment, offset uint64) (*gtid.State, error) {
 	if offset == s.Source.End {
-		return s.After.MariaState()
+		return s.After.LogState(s.Source.Flavor())
 	}
-	state, err := s.Before.MariaState()
+	state, err := s.Before.LogState(s.Source.Flavor())
 	if err != nil {
 		return nil, err
 	}
@@ -153,17 +153,18 @@ func (c *Catalog) stateAt(ctx context.Context, s *Segment, offset uint64) (*gtid
 		if err == io.EOF {
 			err = damaged("read segment "+s.Name()+" in", s.Stored.Key, io.ErrUnexpectedEOF)
 		}
+		if err != nil {
+			return nil, err
+		}
+		if ev.Head || !ev.Last {
+			continue
+		}
+		listed, err := binlog.ListedState(ev, r.Body(ev))
 		switch {
 		case err != nil:
-			return nil, err
-		case ev.Head || !ev.Last:
-			continue
-		case ev.Type == binlog.TypeMariaGTIDList && ev.First:
-			list, err := binlog.ParseGTIDList(r.Body(ev))
-			if err != nil {
-				return nil, c.segmentError(s, err)
-			}
-			state.Reset(list)
+			return nil, c.segmentError(s, err)
+		case listed != nil:
+			state.Reset(listed)
 		case ev.End:
 			state.Add(ev.GTID)
 		}

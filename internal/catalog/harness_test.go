@@ -179,7 +179,7 @@ func (a *archive) real(l *binlogtest.Log, cuts ...uint64) []*Segment {
 	for i, end := range append(cuts, l.Size()) {
 		n := uint64(i + 1)
 		head, body := f.Head(start, state), l.Bytes()[start:end]
-		s := &Segment{ClusterUUID: a.Cluster.UUID, Timeline: 1, First: n, Last: n, Before: MariaPosition(state),
+		s := &Segment{ClusterUUID: a.Cluster.UUID, Timeline: 1, First: n, Last: n, Before: PositionOf(state),
 			Source:    Source{ServerID: 7, File: "b.1", Start: start, End: end, Format: f.Fingerprint(), FileCreated: f.Timestamp},
 			HeadBytes: uint64(len(head)), BodyBytes: uint64(len(body)), BodySHA256: sha(body), ChainBefore: chain,
 			Members: []Member{{Number: n, BodyBytes: uint64(len(body)), BodySHA256: sha(body)}}}
@@ -188,7 +188,7 @@ func (a *archive) real(l *binlogtest.Log, cuts ...uint64) []*Segment {
 				state.Add(e.GTID)
 			}
 		}
-		s.After = MariaPosition(state)
+		s.After = PositionOf(state)
 		s.ChainAfter = NextDigest(chain, s.BodySHA256)
 		s.Stored = a.store(SegmentDataKey(1, n, n, "n"), append(bytes.Clone(head), body...))
 		a.must(a.Commit(ctx, s))

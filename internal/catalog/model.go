@@ -49,18 +49,28 @@ type Position struct {
 	State []string // MariaDB: the binlog state, in GTID_LIST order
 }
 
-// MariaPosition returns the position a MariaDB binlog state describes.
-func MariaPosition(s *gtid.State) Position {
+// PositionOf returns the position a binlog state describes.
+func PositionOf(s *gtid.State) Position {
+	if s.Flavor() == gtid.MySQL {
+		return Position{GTID: s.String()}
+	}
 	list := s.List()
 	state := make([]string, len(list))
 	for i, g := range list {
 		state[i] = g.String()
 	}
-	return Position{GTID: s.Position().String(), State: state}
+	return Position{GTID: s.String(), State: state}
 }
 
-// MariaState returns the binlog state of a MariaDB position.
-func (p Position) MariaState() (*gtid.State, error) {
+// LogState returns the binlog state of a position.
+func (p Position) LogState(f gtid.Flavor) (*gtid.State, error) {
+	if f == gtid.MySQL {
+		set, err := gtid.ParseSet(p.GTID)
+		if err != nil {
+			return nil, err
+		}
+		return gtid.NewSetState(set), nil
+	}
 	list := make([]gtid.GTID, len(p.State))
 	for i, s := range p.State {
 		g, err := gtid.Parse(s)
@@ -100,6 +110,14 @@ type Source struct {
 func (s Source) SameFile(t Source) bool {
 	return s.File == t.File && s.ServerID == t.ServerID && s.ServerUUID == t.ServerUUID &&
 		s.Format == t.Format && s.FileCreated == t.FileCreated
+}
+
+// Flavor tells what kind of server it is: those of MySQL have a UUID.
+func (s Source) Flavor() gtid.Flavor {
+	if s.ServerUUID != "" {
+		return gtid.MySQL
+	}
+	return gtid.MariaDB
 }
 
 // StartPoint is where the body begins in the source.

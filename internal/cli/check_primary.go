@@ -13,6 +13,7 @@ import (
 
 	"tidemark/internal/config"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 	"tidemark/replica"
 )
@@ -41,7 +42,7 @@ func (c *checker) primary(ctx context.Context) {
 		return
 	}
 	c.server(conn, host, server)
-	c.privileges(conn)
+	c.privileges(conn, server.Flavor)
 	c.programs(ctx, server)
 }
 
@@ -146,7 +147,11 @@ func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
 			WithHint("Set clusters."+c.cl.Name+".server_id to a number that no server and no replica has."))
 		return
 	}
-	r, err := conn.Execute("SHOW SLAVE HOSTS")
+	list := "SHOW SLAVE HOSTS"
+	if s.Flavor == gtid.MySQL {
+		list = "SHOW REPLICAS"
+	}
+	r, err := conn.Execute(list)
 	if err != nil {
 		c.ok("server_id", "%d; the account may not see which others are in use", id)
 		return
@@ -166,11 +171,11 @@ func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
 // Privileges, each with the other names it has.
 var (
 	toArchive = [][]string{{"REPLICATION SLAVE", "REPLICATION REPLICA"}, {"BINLOG MONITOR", "REPLICATION CLIENT"}}
-	toBackUp  = [][]string{{"RELOAD"}, {"PROCESS"}}
+	toBackUp  = map[gtid.Flavor][][]string{gtid.MariaDB: {{"RELOAD"}, {"PROCESS"}}, gtid.MySQL: {{"BACKUP_ADMIN"}}}
 )
 
 // privileges looks for what the account lacks.
-func (c *checker) privileges(conn *client.Conn) {
+func (c *checker) privileges(conn *client.Conn, flavor gtid.Flavor) {
 	r, err := conn.Execute("SHOW GRANTS")
 	if err != nil {
 		c.fail("privileges", fault.New(fault.Primary, "ask for", "privileges", err))
@@ -181,8 +186,8 @@ func (c *checker) privileges(conn *client.Conn) {
 		g, _ := r.GetString(i, 0)
 		grants = append(grants, g)
 	}
-	remedy := "Run: " + replica.Grants(c.cl.User) + "@'%'; with the host part that the account has."
-	archive, backup := missingPrivileges(grants, toArchive), missingPrivileges(grants, toBackUp)
+	remedy := "Run: " + replica.Grants(flavor, c.cl.User) + "@'%'; with the host part that the account has."
+	archive, backup := missingPrivileges(grants, toArchive), missingPrivileges(grants, toBackUp[flavor])
 	switch {
 	case len(archive) > 0:
 		c.fail("privileges", fault.New(fault.Primary, "", "", errors.New(c.cl.User+" lacks "+strings.Join(append(archive, backup...), ", "))).

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tidemark/internal/gtid"
 )
 
 func TestCheckUnreachable(t *testing.T) {
@@ -58,7 +60,7 @@ func TestCheckPassword(t *testing.T) {
 }
 
 func TestPrivileges(t *testing.T) {
-	all := append(slices.Clone(toArchive), toBackUp...)
+	all := append(slices.Clone(toArchive), toBackUp[gtid.MariaDB]...)
 	for _, test := range []struct {
 		grants  []string
 		missing string

@@ -17,7 +17,6 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/fault"
-	"tidemark/internal/gtid"
 	"tidemark/replica"
 	"tidemark/storage"
 )
@@ -125,9 +124,6 @@ func (c *cluster) prepare(ctx context.Context) error {
 	}
 	if err := catalog.Probe(ctx, c.store, c.cfg.Name); err != nil {
 		return err
-	}
-	if cat.Cluster.Flavor != gtid.MariaDB {
-		return fault.New(fault.Config, "archive cluster", c.cfg.Name, fmt.Errorf("its archive is of %s", cat.Cluster.Flavor))
 	}
 	timeline, err := cat.Timeline(ctx, 0)
 	if err != nil {
@@ -269,6 +265,10 @@ func (c *cluster) connect(ctx context.Context, byGTID bool) error {
 		return err
 	}
 	defer src.Close()
+	if have := src.Server.Flavor; have != c.cat.Cluster.Flavor {
+		return fault.New(fault.Config, "archive", o.Host, fmt.Errorf("it is a %s server, and the archive of %s is one of %s", have, c.cfg.Name, c.cat.Cluster.Flavor)).
+			WithHint("Archive it under another cluster name.")
+	}
 	c.mu.Lock()
 	c.view.server, c.view.host, c.view.err, c.view.state = src.Server, o.Host, nil, streaming
 	c.mu.Unlock()

@@ -44,7 +44,7 @@ func (c *cluster) follow(ctx context.Context) {
 	}
 	defer conn.Close()
 	for {
-		p, pos, err := replica.Position(conn)
+		p, pos, err := replica.Position(conn, c.cat.Cluster.Flavor)
 		if err != nil {
 			return
 		}

@@ -1,9 +1,11 @@
-// Package gtid holds the global transaction identifiers of MariaDB as values: one GTID, the
-// position of a replica, and the state of a binlog. They do no I/O.
+// Package gtid holds the global transaction identifiers of MariaDB and MySQL as values: one GTID,
+// the position of a replica, and the state of a binlog. They do no I/O.
 //
 // A MariaDB GTID is domain-server-sequence, "0-1-34103". Each domain is a stream of its own with
 // its own order; a Position names the last transaction of each. Sequence numbers usually rise in a
 // domain but need not (non-strict mode), so nothing here orders two GTIDs by number.
+//
+// A MySQL GTID is uuid:number or uuid:tag:number. What a server has is a Set, which has no order.
 package gtid
 
 import (
@@ -34,26 +36,37 @@ func (f Flavor) String() string {
 	return "unknown"
 }
 
-// GTID identifies one MariaDB transaction. The zero value is none.
+// GTID identifies one transaction. The zero value is none.
 type GTID struct {
-	Domain uint32
-	Server uint32
-	Seq    uint64
+	Domain, Server uint32 // MariaDB
+
+	UUID UUID   // MySQL; zero: the GTID is MariaDB's
+	Tag  string // MySQL; usually ""
+
+	Seq uint64 // the sequence number, or MySQL's number
 }
 
 // IsZero reports whether g is no GTID.
 func (g GTID) IsZero() bool { return g == GTID{} }
 
-// String returns "domain-server-sequence", or "" for none.
+// String returns "domain-server-sequence" or "uuid:number", or "" for none.
 func (g GTID) String() string {
-	if g.IsZero() {
+	switch {
+	case g.IsZero():
 		return ""
+	case g.UUID != UUID{} && g.Tag != "":
+		return fmt.Sprintf("%s:%s:%d", g.UUID, g.Tag, g.Seq)
+	case g.UUID != UUID{}:
+		return fmt.Sprintf("%s:%d", g.UUID, g.Seq)
 	}
 	return fmt.Sprintf("%d-%d-%d", g.Domain, g.Server, g.Seq)
 }
 
-// Parse reads one GTID, "0-1-34103".
+// Parse reads one GTID, "0-1-34103" or "3e11fa47-71ca-11e1-9e33-c80aa9429562:23".
 func Parse(s string) (GTID, error) {
+	if strings.Contains(s, ":") {
+		return parseMySQL(s)
+	}
 	parts := strings.Split(strings.TrimSpace(s), "-")
 	if len(parts) != 3 {
 		return GTID{}, fmt.Errorf("%q is not a GTID (domain-server-sequence, as 0-1-100)", s)
@@ -65,6 +78,18 @@ func Parse(s string) (GTID, error) {
 		return GTID{}, fmt.Errorf("%q is not a GTID (domain-server-sequence, as 0-1-100)", s)
 	}
 	return GTID{Domain: uint32(domain), Server: uint32(server), Seq: seq}, nil
+}
+
+func parseMySQL(s string) (GTID, error) {
+	set, err := ParseSet(s)
+	if err == nil && set.Count() != 1 {
+		err = fmt.Errorf("%q is not one GTID (uuid:number)", s)
+	}
+	if err != nil {
+		return GTID{}, err
+	}
+	of := set.sources()[0]
+	return GTID{UUID: of.uuid, Tag: of.tag, Seq: set.m[of][0].first}, nil
 }
 
 // ParseList reads GTIDs separated by commas, in the order given. "" is an empty list.

@@ -15,8 +15,8 @@ func TestParse(t *testing.T) {
 		want GTID
 		ok   bool
 	}{
-		{"0-1-34103", GTID{0, 1, 34103}, true},
-		{" 4294967295-4294967295-18446744073709551615 ", GTID{1<<32 - 1, 1<<32 - 1, 1<<64 - 1}, true},
+		{"0-1-34103", GTID{Domain: 0, Server: 1, Seq: 34103}, true},
+		{" 4294967295-4294967295-18446744073709551615 ", GTID{Domain: 1<<32 - 1, Server: 1<<32 - 1, Seq: 1<<64 - 1}, true},
 		{"", GTID{}, false},
 		{"0-1", GTID{}, false},
 		{"0-1-2-3", GTID{}, false},
@@ -28,7 +28,9 @@ func TestParse(t *testing.T) {
 		{"0-4294967296-1", GTID{}, false},
 		{"0-1-18446744073709551616", GTID{}, false},
 		{"0- 1-1", GTID{}, false},
-		{"3E11FA47-71CA-11E1-9E33-C80AA9429562:23", GTID{}, false},
+		{"3E11FA47-71CA-11E1-9E33-C80AA9429562:23", GTID{UUID: UUID{0x3e, 0x11, 0xfa, 0x47, 0x71, 0xca, 0x11, 0xe1, 0x9e, 0x33, 0xc8, 0x0a, 0xa9, 0x42, 0x95, 0x62}, Seq: 23}, true},
+		{"3E11FA47-71CA-11E1-9E33-C80AA9429562:23-24", GTID{}, false},
+		{"3E11FA47-71CA-11E1-9E33-C80AA9429562:", GTID{}, false},
 	} {
 		got, err := Parse(tt.in)
 		if got != tt.want || (err == nil) != tt.ok {
@@ -103,7 +105,7 @@ func TestPosition(t *testing.T) {
 
 	p := position("0-1-1")
 	c := p.Clone()
-	c[0] = GTID{0, 1, 2}
+	c[0] = GTID{Domain: 0, Server: 1, Seq: 2}
 	if p.String() != "0-1-1" {
 		t.Error("a clone shares memory")
 	}
@@ -171,7 +173,7 @@ func TestStateRandom(t *testing.T) {
 				continue
 			}
 			before = append(before, FormatList(s.List()))
-			g := GTID{uint32(rng.IntN(3)), uint32(1 + rng.IntN(3)), uint64(rng.IntN(5)) + 1}
+			g := GTID{Domain: uint32(rng.IntN(3)), Server: uint32(1 + rng.IntN(3)), Seq: uint64(rng.IntN(5)) + 1}
 			clone := s.Clone()
 			undo = append(undo, s.Add(g))
 			model = append(model, g)
@@ -182,8 +184,8 @@ func TestStateRandom(t *testing.T) {
 				t.Fatalf("seed %d: %s after %s, want %s", seed, got, FormatList(model), want)
 			}
 		}
-		r := NewState([]GTID{{9, 9, 9}})
-		r.Reset(s.List())
+		r := NewState([]GTID{{Domain: 9, Server: 9, Seq: 9}})
+		r.Reset(NewState(s.List()))
 		if !r.Equal(s) {
 			t.Fatalf("seed %d: reset to %s gives %s", seed, FormatList(s.List()), FormatList(r.List()))
 		}

@@ -5,17 +5,51 @@ import (
 	"slices"
 )
 
-// State is the state of a MariaDB binlog at a point: the last transaction of every
-// (domain, server) pair that ever wrote to it, and for each domain which one came last. It is what
-// a GTID_LIST event at the start of a binlog file holds.
+// State is the state of a binlog at a point. For MariaDB it is the last transaction of every
+// (domain, server) pair that ever wrote to it, and for each domain which one came last: what a GTID_LIST
+// event at the start of a binlog file holds. For MySQL it is the set of all transactions in it and before
+// it, what a PREVIOUS_GTIDS event holds.
 type State struct {
-	last map[pair]uint64
+	last map[pair]uint64 // MariaDB
 	tip  Position
+
+	set *Set // MySQL; nil: the state is MariaDB's
 }
 
 type pair struct{ domain, server uint32 }
 
-// NewState returns the state that a list describes; within a domain the last entry is the newest,
+// Beginning returns the state before the first transaction ever.
+func Beginning(f Flavor) *State {
+	if f == MySQL {
+		return NewSetState(new(Set))
+	}
+	return NewState(nil)
+}
+
+// NewSetState returns the state of a MySQL binlog; the set is the state's from then on.
+func NewSetState(s *Set) *State { return &State{set: s} }
+
+// Flavor tells whose binlog it is.
+func (s *State) Flavor() Flavor {
+	if s.set != nil {
+		return MySQL
+	}
+	return MariaDB
+}
+
+// Set returns MySQL's set, which must not be changed; nil for MariaDB.
+func (s *State) Set() *Set { return s.set }
+
+// String returns the GTID position as the server writes it: MariaDB's last transaction of every
+// domain, or MySQL's set.
+func (s *State) String() string {
+	if s.set != nil {
+		return s.set.String()
+	}
+	return s.tip.String()
+}
+
+// NewState returns the state that a MariaDB list describes; within a domain the last entry is the newest,
 // as the server writes it.
 func NewState(list []GTID) *State {
 	s := &State{last: make(map[pair]uint64, len(list)), tip: make(Position)}
@@ -28,6 +62,9 @@ func NewState(list []GTID) *State {
 
 // Add records that g was logged after everything so far. What it returns takes that back.
 func (s *State) Add(g GTID) Undo {
+	if s.set != nil {
+		return Undo{gtid: g, known: !s.set.Add(g)}
+	}
 	p := pair{g.Domain, g.Server}
 	seq, known := s.last[p]
 	u := Undo{pair: p, seq: seq, known: known, tip: s.tip[g.Domain]}
@@ -42,10 +79,17 @@ type Undo struct {
 	seq   uint64
 	known bool
 	tip   GTID
+	gtid  GTID // MySQL
 }
 
 // Revert takes back the Add that returned u, which must be the last one not taken back.
 func (s *State) Revert(u Undo) {
+	if s.set != nil {
+		if !u.known {
+			s.set.Remove(u.gtid)
+		}
+		return
+	}
 	if u.known {
 		s.last[u.pair] = u.seq
 	} else {
@@ -58,10 +102,10 @@ func (s *State) Revert(u Undo) {
 	}
 }
 
-// Reset makes s the state that a list describes, as NewState.
-func (s *State) Reset(list []GTID) { *s = *NewState(list) }
+// Reset makes s what t is.
+func (s *State) Reset(t *State) { *s = *t }
 
-// Position returns the last transaction of every domain.
+// Position returns MariaDB's last transaction of every domain.
 func (s *State) Position() Position { return s.tip.Clone() }
 
 // Tip returns the last transaction of one domain, or none.
@@ -72,7 +116,7 @@ func (s *State) Tip(domain uint32) GTID { return s.tip[domain] }
 func (s *State) List() []GTID {
 	list := make([]GTID, 0, len(s.last))
 	for p, seq := range s.last {
-		list = append(list, GTID{p.domain, p.server, seq})
+		list = append(list, GTID{Domain: p.domain, Server: p.server, Seq: seq})
 	}
 	slices.SortFunc(list, func(a, b GTID) int {
 		switch {
@@ -89,9 +133,17 @@ func (s *State) List() []GTID {
 }
 
 // Clone returns a copy that shares nothing with s.
-func (s *State) Clone() *State { return NewState(s.List()) }
+func (s *State) Clone() *State {
+	if s.set != nil {
+		return NewSetState(s.set.Clone())
+	}
+	return NewState(s.List())
+}
 
 // Equal reports whether both describe the same history.
 func (s *State) Equal(t *State) bool {
+	if s.set != nil || t.set != nil {
+		return s.set != nil && t.set != nil && s.set.Equal(t.set)
+	}
 	return FormatList(s.List()) == FormatList(t.List())
 }

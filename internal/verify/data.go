@@ -6,7 +6,6 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"tidemark/internal/binlog"
@@ -50,7 +49,7 @@ func (v *verifier) events(s *catalog.Segment) error {
 // recount is what the events of a segment say, to be compared with its manifest.
 type recount struct {
 	seg          *catalog.Segment
-	head         *[]gtid.GTID // the position list in the segment's own head; nil if it has none
+	head         *gtid.State // the position list in the segment's own head; nil if it has none
 	state        *gtid.State
 	events       uint64
 	transactions uint64
@@ -67,7 +66,7 @@ type recount struct {
 }
 
 func newRecount(s *catalog.Segment) (*recount, error) {
-	state, err := s.Before.MariaState()
+	state, err := s.Before.LogState(s.Source.Flavor())
 	if err != nil {
 		return nil, fmt.Errorf("the position before it: %w", err)
 	}
@@ -77,14 +76,11 @@ func newRecount(s *catalog.Segment) (*recount, error) {
 // add counts one event or fragment.
 func (c *recount) add(ev *binlog.Event, body []byte) error {
 	if ev.Head {
-		if ev.Type == binlog.TypeMariaGTIDList && ev.Last {
-			list, err := binlog.ParseGTIDList(body)
-			if err != nil {
-				return err
-			}
-			c.head = &list
+		listed, err := binlog.ListedState(ev, body)
+		if listed != nil {
+			c.head = listed
 		}
-		return nil
+		return err
 	}
 	at := c.body
 	if tail := c.seg.Tail.Offset - c.seg.Source.Start; at+uint64(len(ev.Data)) > tail {
@@ -101,14 +97,14 @@ func (c *recount) add(ev *binlog.Event, body []byte) error {
 			c.servers = append(c.servers, ev.ServerID)
 		}
 		if ev.Begin {
-			c.begun, c.begunAt = ev.Time(), at
+			c.begun, c.begunAt = ev.CommitTime(), at
 		}
-		if ev.Type == binlog.TypeMariaGTIDList && ev.Last {
-			list, err := binlog.ParseGTIDList(body)
-			if err != nil {
-				return err
-			}
-			c.state.Reset(list)
+		listed, err := binlog.ListedState(ev, body)
+		if err != nil {
+			return err
+		}
+		if listed != nil {
+			c.state.Reset(listed)
 		}
 	}
 	if ev.Last && ev.End {
@@ -144,13 +140,15 @@ func (c *recount) differences(end binlog.Point, format *binlog.FormatDescription
 		}
 	}
 	if c.head != nil {
-		differ("binlog state before it", strings.Join(s.Before.State, ","), gtid.FormatList(*c.head))
+		head := catalog.PositionOf(c.head)
+		differ("position before it", s.Before.GTID, head.GTID)
+		differ("binlog state before it", s.Before.State, head.State)
 	}
 	differ("events", s.Events, c.events)
 	differ("transactions", s.Transactions, c.transactions)
 	differ("server IDs", s.ServerIDs, slices.Sorted(slices.Values(c.servers)))
 	differ("it ends at", s.Source.EndPoint(), end)
-	after := catalog.MariaPosition(c.state)
+	after := catalog.PositionOf(c.state)
 	differ("position after it", s.After.GTID, after.GTID)
 	differ("binlog state after it", s.After.State, after.State)
 	for _, t := range []struct {
@@ -169,7 +167,7 @@ func (c *recount) differences(end binlog.Point, format *binlog.FormatDescription
 	if c.transactions > 0 {
 		c.state.Revert(c.undo)
 	}
-	before := catalog.MariaPosition(c.state)
+	before := catalog.PositionOf(c.state)
 	differ("position before its tail", s.Tail.Before.GTID, before.GTID)
 	differ("binlog state before its tail", s.Tail.Before.State, before.State)
 	if format != nil {

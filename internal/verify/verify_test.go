@@ -67,7 +67,7 @@ func complete(t testing.TB, a *archivetest.Archive, s *catalog.Segment) {
 	r, err := a.Catalog.OpenSegment(context.Background(), s)
 	must(t, err)
 	defer r.Close()
-	state, err := s.Before.MariaState()
+	state, err := s.Before.LogState(gtid.MariaDB)
 	must(t, err)
 	var body []byte
 	var begin int
@@ -88,15 +88,15 @@ func complete(t testing.TB, a *archivetest.Archive, s *catalog.Segment) {
 		if ev.Type == binlog.TypeMariaGTIDList {
 			list, err := binlog.ParseGTIDList(r.Body(ev))
 			must(t, err)
-			state.Reset(list)
+			state.Reset(gtid.NewState(list))
 		}
 		if ev.End {
-			tail = catalog.Tail{GTID: ev.GTID.String(), Offset: s.Source.Start + uint64(begin), Before: catalog.MariaPosition(state)}
+			tail = catalog.Tail{GTID: ev.GTID.String(), Offset: s.Source.Start + uint64(begin), Before: catalog.PositionOf(state)}
 			state.Add(ev.GTID)
 		}
 	}
 	if tail.GTID == "" {
-		tail.Before = catalog.MariaPosition(state)
+		tail.Before = catalog.PositionOf(state)
 	}
 	bytes := body[tail.Offset-s.Source.Start:]
 	tail.Bytes, tail.SHA256 = uint64(len(bytes)), sha256.Sum256(bytes)

@@ -109,7 +109,7 @@ func (a *Archive) Append(name string, data []byte, cut Cut) {
 			}
 		}
 		if ev.Last && ev.End {
-			s.Tail = catalog.Tail{GTID: ev.GTID.String(), Offset: start, Before: catalog.MariaPosition(a.State)}
+			s.Tail = catalog.Tail{GTID: ev.GTID.String(), Offset: start, Before: catalog.PositionOf(a.State)}
 			a.State.Add(ev.GTID)
 			count(s, open.First)
 		}
@@ -130,7 +130,7 @@ func (a *Archive) segment(name string, start uint64) *catalog.Segment {
 		n = a.Segments[k-1].Last + 1
 	}
 	return &catalog.Segment{ClusterUUID: a.Catalog.Cluster.UUID, Timeline: 1, First: n, Last: n, Writer: "test",
-		Source: catalog.Source{File: name, Start: start}, Before: catalog.MariaPosition(a.State)}
+		Source: catalog.Source{File: name, Start: start}, Before: catalog.PositionOf(a.State)}
 }
 
 func count(s *catalog.Segment, t time.Time) {
@@ -153,8 +153,8 @@ func (a *Archive) commit(s *catalog.Segment, format *binlog.FormatDescription, b
 	s.Source.ServerID, s.Source.Version = format.ServerID, format.ServerVersion
 	s.Source.Format, s.Source.FileCreated = format.Fingerprint(), format.Timestamp
 	s.Source.End = s.Source.Start + uint64(len(body))
-	s.After = catalog.MariaPosition(a.State)
-	before, err := s.Before.MariaState()
+	s.After = catalog.PositionOf(a.State)
+	before, err := s.Before.LogState(gtid.MariaDB)
 	a.must(err)
 	slices.Sort(s.ServerIDs)
 	received := s.Commit.Last.Add(cut.Received)
@@ -253,7 +253,7 @@ func join(a, b catalog.TimeRange) catalog.TimeRange {
 // Head puts a head for all there is so far.
 func (a *Archive) Head(covered time.Time) {
 	a.tb.Helper()
-	h := &catalog.Head{Timeline: 1, Chain: a.chain, Position: catalog.MariaPosition(a.State), CoveredUntil: covered,
+	h := &catalog.Head{Timeline: 1, Chain: a.chain, Position: catalog.PositionOf(a.State), CoveredUntil: covered,
 		Written: covered, Writer: "test"}
 	if n := len(a.Segments); n > 0 {
 		h.Segment = a.Segments[n-1].Last
