@@ -29,7 +29,7 @@ build: ## bin/tidemark
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
 
 .PHONY: test
-test: deps ## all tests, against real servers; N=1000 repeats the counted ones more often
+test: deps servers ## all tests, against real servers; N=1000 repeats the counted ones more often
 ifdef TIDEMARK_MUST_RUN
 	go test -json ./... -count=1 -timeout $(TEST_TIMEOUT) | go run ./integration/mustrun .ci/must-run
 else
@@ -91,8 +91,13 @@ clean: ## remove what was built
 	rm -rf bin .tools
 
 .PHONY: deps
-deps: # the servers and tools that the tests run
+deps: # the server and tools of this system
 	scripts/install-deps.sh
+
+# In CI none may be missing; elsewhere the tests of a version that cannot be had are skipped.
+.PHONY: servers
+servers: # further versions of servers, in prefixes of their own
+	scripts/install-servers.sh $(if $(TIDEMARK_MUST_RUN),,--best-effort)
 
 $(LINT):
 	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -15,7 +15,7 @@ import (
 // Binaries are the programs of one server version. Paths are absolute; a program that is not
 // installed is "".
 type Binaries struct {
-	Flavor  string // "mariadb" or "mysql"
+	Flavor  string // MariaDB or MySQL
 	Version string // as the server says it: "10.11.19"
 
 	Mysqld   string
@@ -24,17 +24,20 @@ type Binaries struct {
 	Binlog   string // mariadb-binlog or mysqlbinlog
 	Client   string // mariadb or mysql
 	Share    string // the directory of the SQL that makes the system tables; MariaDB only
+
+	by string // the script that installs what is missing
 }
 
 // Missing says that a program is not installed.
 type Missing struct {
 	Program string
 	Where   string // where it was looked for
+	By      string // the script that installs it
 }
 
 // Error names the program and what installs it.
 func (e *Missing) Error() string {
-	return fmt.Sprintf("%s is not installed (looked in %s; scripts/install-deps.sh installs it)", e.Program, e.Where)
+	return fmt.Sprintf("%s is not installed (looked in %s; scripts/%s installs it)", e.Program, e.Where, e.By)
 }
 
 // Find looks the programs up in prefix/bin, or if prefix is "" in PATH and where Debian keeps
@@ -42,10 +45,13 @@ func (e *Missing) Error() string {
 // server must be there; other programs are checked with Has by those who need them.
 func Find(prefix string) (Binaries, error) {
 	dirs, where := searchDirs(prefix)
-	var b Binaries
+	b := Binaries{by: "install-deps.sh"}
+	if prefix != "" {
+		b.by = "install-servers.sh"
+	}
 	b.Mysqld = look(dirs, "mariadbd", "mysqld")
 	if b.Mysqld == "" {
-		return b, &Missing{Program: "mariadbd", Where: where}
+		return b, &Missing{Program: "a server (mariadbd or mysqld)", Where: where, By: b.by}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -59,14 +65,14 @@ func Find(prefix string) (Binaries, error) {
 	}
 	b.Version = string(m[1])
 	if !strings.Contains(string(out), "MariaDB") {
-		b.Flavor = "mysql"
+		b.Flavor = MySQL
 		b.Binlog, b.Client = look(dirs, "mysqlbinlog"), look(dirs, "mysql")
 		return b, nil
 	}
-	b.Flavor = "mariadb"
+	b.Flavor = MariaDB
 	b.Backup, b.Mbstream = look(dirs, "mariadb-backup"), look(dirs, "mbstream")
 	b.Binlog, b.Client = look(dirs, "mariadb-binlog"), look(dirs, "mariadb")
-	b.Share, err = shareDir(b.Mysqld)
+	b.Share, err = b.shareDir()
 	return b, err
 }
 
@@ -79,7 +85,7 @@ func (b Binaries) Has(programs ...string) error {
 	}
 	for _, p := range programs {
 		if path := paths[p]; path == "" || filepath.Base(path) != p {
-			return &Missing{Program: p, Where: "the place of " + b.Mysqld}
+			return &Missing{Program: p, Where: "the place of " + b.Mysqld, By: b.by}
 		}
 	}
 	return nil
@@ -111,15 +117,15 @@ func look(dirs []string, names ...string) string {
 
 // shareDir finds the system tables' SQL relative to the server: /usr/sbin/mariadbd has it in
 // /usr/share, a wrapper in prefix/bin has it in prefix/usr/share.
-func shareDir(mysqld string) (string, error) {
-	root := filepath.Dir(filepath.Dir(mysqld))
+func (b Binaries) shareDir() (string, error) {
+	root := filepath.Dir(filepath.Dir(b.Mysqld))
 	for _, dir := range []string{"share/mysql", "share/mariadb", "usr/share/mysql", "usr/share/mariadb"} {
 		dir = filepath.Join(root, dir)
 		if _, err := os.Stat(filepath.Join(dir, "fill_help_tables.sql")); err == nil {
 			return dir, nil
 		} else if !errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("look for the system tables of %s: %w", mysqld, err)
+			return "", fmt.Errorf("look for the system tables of %s: %w", b.Mysqld, err)
 		}
 	}
-	return "", &Missing{Program: "the SQL of the system tables (fill_help_tables.sql)", Where: root}
+	return "", &Missing{Program: "the SQL of the system tables (fill_help_tables.sql)", Where: root, By: b.by}
 }

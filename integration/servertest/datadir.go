@@ -72,7 +72,7 @@ func template(b Binaries) (string, error) {
 // bootstrap returns the arguments and the input that make the system tables.
 func bootstrap(b Binaries) (args []string, stdin []byte, err error) {
 	args = append([]string{"--no-defaults"}, storageArgs(b)...)
-	if b.Flavor == "mysql" {
+	if b.Flavor == MySQL {
 		return append(args, "--initialize-insecure"), nil, nil
 	}
 	args = append(args, "--bootstrap", "--skip-log-bin", "--enforce-storage-engine=",
@@ -113,7 +113,7 @@ func storageArgs(b Binaries) []string {
 	if os.Getuid() != 0 {
 		args = args[1:]
 	}
-	if b.Flavor == "mysql" {
+	if b.Flavor == MySQL {
 		return append(args, "--innodb-redo-log-capacity=64M", "--mysqlx=OFF", "--secure-file-priv=")
 	}
 	return append(args, "--innodb-log-file-size=32M")

@@ -269,7 +269,7 @@ func (p *Process) args() []string {
 		fmt.Sprintf("--server-id=%d", p.ServerID), "--log-bin=binlog",
 		"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2",
 		"--skip-name-resolve", "--event-scheduler=OFF", "--max-allowed-packet=1G")
-	if p.Binaries.Flavor == "mysql" {
+	if p.Binaries.Flavor == MySQL {
 		args = append(args, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
 	} else {
 		args = append(args, "--binlog-format=ROW")

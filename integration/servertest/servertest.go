@@ -15,6 +15,13 @@
 // skips the test and names it; with TIDEMARK_MUST_RUN=1 in the environment it fails instead.
 // TIDEMARK_TEST_PREFIX names a directory of other programs (another version or flavor).
 //
+// A test that should hold on every version and flavor runs its scenario by Each, which hands it
+// the programs of one after the other:
+//
+//	servertest.Each(t, servertest.MariaDB, func(t *testing.T, b servertest.Binaries) {
+//		srv := servertest.Start(t, servertest.Options{Binaries: b})
+//	}, "mariadb-backup")
+//
 // In a program, Launch does the same with errors returned; the caller must Close:
 //
 //	p, err := servertest.Launch(servertest.Options{})
@@ -84,10 +91,7 @@ func Require(tb TB, programs ...string) Binaries {
 		err = b.Has(programs...)
 	}
 	if err != nil {
-		if os.Getenv("TIDEMARK_MUST_RUN") == "1" {
-			tb.Fatalf("%v", err)
-		}
-		tb.Skipf("%v", err)
+		unavailable(tb, err)
 	}
 	return b
 }

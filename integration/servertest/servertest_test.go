@@ -1,11 +1,9 @@
 package servertest_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,9 +14,12 @@ import (
 )
 
 func TestStartKillRestartStop(t *testing.T) {
-	servertest.Require(t)
+	servertest.Each(t, "", startKillRestartStop)
+}
+
+func startKillRestartStop(t *testing.T, b servertest.Binaries) {
 	begin := time.Now()
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=8192"}})
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=8192"}})
 	if got := srv.Value("SELECT CONCAT_WS(' ', @@server_id, @@port, @@binlog_format, @@max_binlog_size)"); got != fmt.Sprintf("7 %d ROW 8192", srv.Port) {
 		t.Errorf("server has %q", got)
 	}
@@ -52,14 +53,18 @@ func TestStartKillRestartStop(t *testing.T) {
 // TestDatadir starts a server on the data of another one, as on restored data, in a
 // directory whose name is too long for a socket.
 func TestDatadir(t *testing.T) {
-	first := servertest.Start(t, servertest.Options{})
+	servertest.Each(t, "", datadir)
+}
+
+func datadir(t *testing.T, b servertest.Binaries) {
+	first := servertest.Start(t, servertest.Options{Binaries: b})
 	first.Exec("CREATE DATABASE d")
 	first.Stop()
 	long := filepath.Join(t.TempDir(), strings.Repeat("x", 120))
 	if err := os.Mkdir(long, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	second := servertest.Start(t, servertest.Options{ServerID: 2, Datadir: first.Datadir, Dir: long})
+	second := servertest.Start(t, servertest.Options{ServerID: 2, Binaries: b, Datadir: first.Datadir, Dir: long})
 	if got := second.Query("SHOW DATABASES LIKE 'd'"); len(got) != 1 {
 		t.Errorf("databases: %v", got)
 	}
@@ -96,53 +101,8 @@ func TestStartFails(t *testing.T) {
 		t.Errorf("error does not show the server's log: %v", err)
 	}
 	var missing *servertest.Missing
-	if _, err := servertest.Find(t.TempDir()); !errors.As(err, &missing) || missing.Program != "mariadbd" {
+	if _, err := servertest.Find(t.TempDir()); !errors.As(err, &missing) || !strings.Contains(missing.Program, "mysqld") {
 		t.Errorf("missing server: %v", err)
-	}
-}
-
-// TestPrivileges archives with the account of CreateUser: everything works, and each
-// privilege is needed by something.
-func TestPrivileges(t *testing.T) {
-	if b := servertest.Require(t); b.Flavor != "mariadb" {
-		t.Skipf("the tools used here are MariaDB's, the server is %s", b.Flavor)
-	}
-	b := servertest.Require(t, "mariadb-backup", "mariadb-binlog", "mariadb")
-	srv := servertest.Start(t, servertest.Options{Binaries: b})
-	const password = `s'ec\ret`
-	srv.CreateUser(servertest.User, password)
-	srv.Exec("CREATE DATABASE d", "CREATE TABLE d.m (id INT PRIMARY KEY) ENGINE=MyISAM",
-		"CREATE TABLE d.a (id INT PRIMARY KEY) ENGINE=Aria TRANSACTIONAL=0", "CREATE TABLE d.i (id INT PRIMARY KEY)")
-
-	conf := filepath.Join(t.TempDir(), "client.cnf")
-	text := fmt.Sprintf("[client]\nuser=%s\npassword=\"%s\"\nhost=127.0.0.1\nport=%d\n", servertest.User, strings.ReplaceAll(password, `\`, `\\`), srv.Port)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run := func(program string, args ...string) error {
-		cmd := exec.Command(program, append([]string{"--defaults-file=" + conf}, args...)...)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("%s: %w: %s", filepath.Base(program), err, stderr.String())
-		}
-		return nil
-	}
-	archive := func() error {
-		return errors.Join(
-			run(b.Client, "-e", "SHOW MASTER STATUS; SHOW BINARY LOGS; SELECT @@gtid_binlog_pos"),
-			run(b.Binlog, "--read-from-remote-server", "--raw", "--result-file="+t.TempDir()+"/", "binlog.000001"),
-			run(b.Backup, "--backup", "--stream=mbstream", "--datadir="+srv.Datadir))
-	}
-	if err := archive(); err != nil {
-		t.Fatal(err)
-	}
-	for _, privilege := range strings.Split(servertest.Privileges("mariadb"), ", ") {
-		srv.Exec(fmt.Sprintf("REVOKE %s ON *.* FROM %s", privilege, servertest.User))
-		if err := archive(); err == nil {
-			t.Errorf("%s is not needed", privilege)
-		}
-		srv.Exec(fmt.Sprintf("GRANT %s ON *.* TO %s", privilege, servertest.User))
 	}
 }
 

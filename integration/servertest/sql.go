@@ -12,7 +12,7 @@ import (
 // Privileges returns what an archiving account needs on a server of the flavor, and no more:
 // the binlog stream, the binlog's position and list, and a base backup.
 func Privileges(flavor string) string {
-	if flavor == "mysql" {
+	if flavor == MySQL {
 		return "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN"
 	}
 	return "REPLICATION SLAVE, BINLOG MONITOR, RELOAD, PROCESS"
