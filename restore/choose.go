@@ -14,9 +14,10 @@ import (
 // chosen is the base backup that a restore starts from.
 type chosen struct {
 	base     *catalog.Base
-	i        int           // index of the segment in which its position lies
-	position gtid.Position // of the base
-	before   uint64        // transactions of that segment that it holds already
+	i        int         // index of the segment in which its position lies
+	offset   uint64      // in that segment's source file: where the log is applied from
+	position *gtid.State // of the base; MySQL: all that it holds at least
+	before   uint64      // transactions of that segment that it holds already
 }
 
 var errTooEarly = errors.New("it is before the first point that can be restored")
@@ -78,7 +79,7 @@ func (h *history) checkBase(ctx context.Context, b *catalog.Base, i int) (*chose
 	if b.Engine != "mbstream" {
 		return nil, wrong(fmt.Errorf("its engine is %q, which this version cannot restore", b.Engine))
 	}
-	pos, err := position(b.PositionMax)
+	pos, err := h.position(b.PositionMax)
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +90,8 @@ func (h *history) checkBase(ctx context.Context, b *catalog.Base, i int) (*chose
 	if a.inside {
 		return nil, wrong(fmt.Errorf("it was taken at %s, which is inside transaction %s", b.Source, a.next.GTID))
 	}
-	// The server may also know domains that are not in its log.
-	for d, g := range a.position {
-		if pos[d] != g {
-			return nil, wrong(fmt.Errorf("it was taken at GTID position %s, and the log at %s is at %s", orNone(pos.String()), b.Source, a.position))
-		}
+	if !pos.Covers(a.position) {
+		return nil, wrong(fmt.Errorf("it was taken at GTID position %s, and the log at %s is at %s", orNone(pos.String()), b.Source, a.position))
 	}
-	return &chosen{base: b, i: i, position: pos, before: a.before}, nil
+	return &chosen{base: b, i: i, offset: b.Source.Offset, position: pos, before: a.before}, nil
 }

@@ -35,7 +35,7 @@ type feed struct {
 	file    *relayFile // being written; nil between files
 	files   int        // written so far
 	applied uint64     // transactions up to the last boundary
-	pos     gtid.Position
+	pos     *gtid.State
 	pending gtid.GTID // of the transaction that is open
 }
 
@@ -43,8 +43,8 @@ type feed struct {
 type batch struct {
 	files        []staged
 	bytes        int64
-	transactions uint64        // of all batches up to this one
-	position     gtid.Position // when all of them are applied
+	transactions uint64      // of all batches up to this one
+	position     *gtid.State // when all of them are applied
 }
 
 // mostFiles is how many files a batch may have: each costs the server a flush.
@@ -70,7 +70,7 @@ func (f *feed) all(ctx context.Context) error {
 		planned := f.plan.segments[s.index]
 		from, to := planned.Source.Start, planned.Source.End
 		if s.index == 0 {
-			from = f.plan.Base.Position.Offset
+			from = f.plan.from
 		} else if !planned.Source.SameFile(f.plan.segments[s.index-1].Source) {
 			if err := f.endFile(ctx); err != nil {
 				return err
@@ -144,7 +144,7 @@ func (f *feed) write(ctx context.Context, ev *binlog.Event, format *binlog.Forma
 	}
 	if ev.Last && ev.End {
 		f.applied++
-		f.pos[f.pending.Domain] = f.pending
+		f.pos.Add(f.pending)
 	}
 	if ev.Boundary() {
 		f.file.boundary(f.applied)

@@ -17,8 +17,8 @@ type located struct {
 	i      int // index of its segment
 	start  uint64
 	end    uint64
-	before gtid.Position // of the log before it
-	after  gtid.Position
+	before *gtid.State // of the log before it
+	after  *gtid.State
 }
 
 func (l *located) less(m *located) bool { return l.i < m.i || l.i == m.i && l.start < m.start }
@@ -42,7 +42,7 @@ func (h *history) findGTIDs(ctx context.Context, t Target) (spot, error) {
 		}
 	}
 	for _, g := range t.gtids {
-		if last.after[g.Domain] != g {
+		if last.after.Tip(g.Domain) != g {
 			return spot{}, h.noPrefix(t, first.after, last.after)
 		}
 	}
@@ -68,7 +68,7 @@ func (h *history) findBefore(ctx context.Context, t Target) (spot, error) {
 		}
 	}
 	for _, l := range list {
-		if l.before[l.gtid.Domain] != first.before[l.gtid.Domain] {
+		if l.before.Tip(l.gtid.Domain) != first.before.Tip(l.gtid.Domain) {
 			return spot{}, h.noPrefix(t, first.before, last.before)
 		}
 	}
@@ -76,11 +76,11 @@ func (h *history) findBefore(ctx context.Context, t Target) (spot, error) {
 }
 
 // noPrefix refuses transactions that no point of the log separates from what follows them.
-func (h *history) noPrefix(t Target, before, after gtid.Position) error {
-	touched := func(p gtid.Position) string {
+func (h *history) noPrefix(t Target, before, after *gtid.State) error {
+	touched := func(p *gtid.State) string {
 		q := make(gtid.Position)
 		for _, g := range t.gtids {
-			if tip, ok := p[g.Domain]; ok {
+			if tip := p.Tip(g.Domain); !tip.IsZero() {
 				q[g.Domain] = tip
 			}
 		}
@@ -99,18 +99,18 @@ func (h *history) startOfLog(ctx context.Context, g gtid.GTID) (*located, error)
 			i++
 		}
 		s := h.segments[i]
-		pos, err := position(s.Before)
+		pos, err := h.position(s.Before)
 		if err != nil {
 			return nil, err
 		}
-		if len(pos) == 0 { // the first file itself may say what was before it
+		if pos.Empty() { // the first file itself may say what was before it
 			a, err := h.around(ctx, s, s.Source.Start)
 			if err != nil {
 				return nil, err
 			}
 			pos = a.position
 		}
-		if pos[g.Domain] == g {
+		if pos.Tip(g.Domain) == g {
 			return &located{gtid: g, i: i, start: s.Source.Start, end: s.Source.Start, before: pos, after: pos}, nil
 		}
 	}
@@ -203,7 +203,7 @@ func sequence(p catalog.Position, g gtid.GTID) (uint64, error) {
 // locateIn looks for a transaction in the segment with the index; nil if it is not there.
 func (h *history) locateIn(ctx context.Context, t Target, i int, g gtid.GTID) (*located, error) {
 	s := h.segments[i]
-	pos, err := position(s.Before)
+	pos, err := h.position(s.Before)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func (h *history) locateIn(ctx context.Context, t Target, i int, g gtid.GTID) (*
 				return nil, h.twice(t, hit, l)
 			}
 			l.after = pos.Clone()
-			l.after[g.Domain] = g
+			l.after.Add(g)
 			hit = l
 		}
 	}

@@ -228,13 +228,29 @@ func (h *history) coveredUntil() time.Time {
 	return h.head.CoveredUntil
 }
 
-// position returns the slave position that a recorded one describes.
-func position(p catalog.Position) (gtid.Position, error) {
-	pos, err := gtid.ParsePosition(p.GTID)
+// position returns the replica's position that a recorded one describes.
+func (h *history) position(p catalog.Position) (*gtid.State, error) {
+	pos, err := parsePosition(h.c.Cluster.Flavor, p.GTID)
 	if err != nil {
 		return nil, fault.New(fault.Integrity, "read a recorded position", p.GTID, err)
 	}
 	return pos, nil
+}
+
+// parsePosition reads a replica's position as the server writes it.
+func parsePosition(f gtid.Flavor, text string) (*gtid.State, error) {
+	if f == gtid.MySQL {
+		set, err := gtid.ParseSet(text)
+		if err != nil {
+			return nil, err
+		}
+		return gtid.NewSetState(set), nil
+	}
+	p, err := gtid.ParsePosition(text)
+	if err != nil {
+		return nil, err
+	}
+	return gtid.NewState(p.List()), nil
 }
 
 // unreachable refuses a target and names the points that can be reached.

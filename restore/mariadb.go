@@ -151,12 +151,12 @@ func (m *mariadb) slots(n int) ([]string, error) {
 	return names, nil
 }
 
-func (m *mariadb) position() (gtid.Position, error) {
+func (m *mariadb) position() (*gtid.State, error) {
 	text, err := m.conn.Value("SELECT @@GLOBAL.gtid_slave_pos")
 	if err != nil {
 		return nil, err
 	}
-	return gtid.ParsePosition(text)
+	return parsePosition(gtid.MariaDB, text)
 }
 
 // end compares the server's position with the planned one, removes all traces of replication, and
@@ -166,7 +166,7 @@ func (m *mariadb) end() error {
 	if err != nil {
 		return err
 	}
-	if want := m.run.plan.position; !at.Equal(want) {
+	if want := m.run.plan.position; !at.SamePosition(want) {
 		return fault.New(fault.Integrity, "restore", m.run.work.target, fmt.Errorf("the server is at GTID position %s, not %s", orNone(at.String()), want))
 	}
 	if err := m.conn.Exec("STOP SLAVE", "RESET SLAVE ALL"); err != nil {

@@ -17,16 +17,16 @@ import (
 func (m *mariadb) wait(ctx context.Context, b *batch, progress func(uint64)) error {
 	pause := time.Millisecond
 	idle := 0
-	var before gtid.Position
+	var before *gtid.State
 	for {
 		at, err := m.position()
 		if err != nil {
 			return m.broken(err)
 		}
-		if at.Equal(b.position) {
+		if at.SamePosition(b.position) {
 			return nil
 		}
-		if !at.Equal(before) {
+		if before == nil || !at.SamePosition(before) {
 			before, idle = at, 0
 		}
 		status, err := m.conn.Row("SHOW SLAVE STATUS")

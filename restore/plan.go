@@ -49,8 +49,9 @@ type Plan struct {
 
 	base      *catalog.Base
 	segments  []*catalog.Segment // from the one with the base's position to the one with the stop
-	position  gtid.Position      // at the stop
-	start     gtid.Position      // at the base
+	from      uint64             // offset in the first one's source file at which the log is applied from
+	position  *gtid.State        // at the stop
+	start     *gtid.State        // at the base; MySQL: what it holds at least
 	serverIDs []uint32           // that occur in the log, ascending
 }
 
@@ -82,14 +83,14 @@ type Suspect struct {
 func (p *Plan) HasWarnings() bool { return len(p.Warnings) > 0 }
 
 // Position is the GTID position at the stop.
-func (p *Plan) Position() gtid.Position { return p.position.Clone() }
+func (p *Plan) Position() string { return p.position.String() }
 
 // MakePlan finds out how to reach a target. It changes nothing, reads manifests and the few segments
 // around the target, and checks that everything a restore needs is stored. Kinds of errors:
 // Unreachable for a target that the archive does not cover, Integrity for what is missing or damaged.
 func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, error) {
-	if c.Cluster.Flavor != gtid.MariaDB {
-		return nil, fault.New(fault.Other, "plan a restore of", c.URL(), fmt.Errorf("this version restores MariaDB only, not %s", c.Cluster.Flavor))
+	if err := o.Target.checkFlavor(c.Cluster.Flavor); err != nil {
+		return nil, err
 	}
 	h, err := readHistory(ctx, c, o.Timeline)
 	if err != nil {
@@ -101,7 +102,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	}
 	p := &Plan{
 		Cluster: c.Cluster.Name, Timeline: h.timeline.Number, Target: o.Target.String(),
-		TimePrecision: time.Second.String(), CoveredUntil: h.coveredUntil(), Warnings: h.warnings,
+		TimePrecision: precision(c.Cluster.Flavor).String(), CoveredUntil: h.coveredUntil(), Warnings: h.warnings,
 	}
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {
 		return nil, err
@@ -130,19 +131,17 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 		return err
 	}
 	b := from.base
-	p.base, p.start, p.segments = b, from.position, h.segments[from.i:max(from.i, stop.i)+1]
+	p.base, p.start, p.from, p.segments = b, from.position, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion
 	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes,
 		Position: Point{Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
 
 	// Domains that only the backed up server knew, as a replica of another one, stay as they were.
 	p.position = p.start.Clone()
-	for d, g := range end.position {
-		p.position[d] = g
-	}
+	p.position.Advance(end.position)
 	place := at(s, end.boundary)
 	p.Stop = Point{Segment: place.number, File: s.Source.File, Offset: end.boundary, GTID: p.position.String()}
-	if place.compare(basePlace(b)) < 0 { // nothing that changes anything lies between them
+	if c := h.c.Cluster.Flavor; c == gtid.MariaDB && place.compare(basePlace(b)) < 0 { // nothing that changes anything lies between them
 		p.Stop = p.Base.Position
 		p.Stop.GTID = p.position.String()
 	}
@@ -168,7 +167,7 @@ func (p *Plan) count(h *history, from *chosen, i int, end *surroundings) {
 		p.serverIDs = append(p.serverIDs, s.ServerIDs...)
 		first, last := s.Source.Start, s.Source.End
 		if k == 0 {
-			first = p.Base.Position.Offset
+			first = p.from
 		}
 		if k == len(p.segments)-1 {
 			last = p.Stop.Offset

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"iter"
-	"maps"
 	"time"
 
 	"tidemark/internal/binlog"
@@ -24,7 +23,7 @@ type transaction struct {
 // transactions reads a segment and yields its transactions in log order. It ends with the first
 // error. Having read to the end it has checked every byte; a consumer may stop earlier. pos, unless
 // nil, must be the position before the segment; it is kept at that before the transaction in hand.
-func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, pos gtid.Position) iter.Seq2[transaction, error] {
+func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, pos *gtid.State) iter.Seq2[transaction, error] {
 	return func(yield func(transaction, error) bool) {
 		r, err := c.OpenSegment(ctx, s)
 		if err != nil {
@@ -47,18 +46,19 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 			case ev.Head || !ev.First && !ev.Last:
 				continue
 			case ev.First && ev.Begin:
-				tx = transaction{gtid: ev.GTID, time: ev.Time(), start: ev.Offset, what: &what}
+				tx = transaction{gtid: ev.GTID, time: ev.CommitTime(), start: ev.Offset, what: &what}
 				what.reset()
 			case ev.First && (ev.Open || ev.End):
 				what.observe(ev.Type, r.Body(ev))
-			case pos != nil && ev.First && ev.Last && ev.Type == binlog.TypeMariaGTIDList:
-				list, err := binlog.ParseGTIDList(r.Body(ev))
+			case pos != nil && ev.First:
+				listed, err := binlog.ListedState(ev, r.Body(ev))
 				if err != nil {
 					yield(transaction{}, fault.New(fault.Integrity, "read segment "+s.Name()+" in", s.Stored.Key, err))
 					return
 				}
-				clear(pos)
-				maps.Copy(pos, gtid.NewState(list).Position())
+				if listed != nil {
+					pos.Reset(listed)
+				}
 			}
 			if ev.Last && ev.End {
 				tx.end = ev.EndOffset()
@@ -66,7 +66,7 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 					return
 				}
 				if pos != nil {
-					pos[tx.gtid.Domain] = tx.gtid
+					pos.Add(tx.gtid)
 				}
 			}
 		}
@@ -75,17 +75,17 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 
 // surroundings are what lies around a place in a segment.
 type surroundings struct {
-	boundary uint64        // the end of the last transaction before the place, or the segment's start
-	position gtid.Position // there
-	before   uint64        // transactions of the segment before it
-	last     *Transaction  // the last of them
-	next     *Transaction  // the first of the segment after it
-	inside   bool          // the place lies inside the next one
+	boundary uint64       // the end of the last transaction before the place, or the segment's start
+	position *gtid.State  // there
+	before   uint64       // transactions of the segment before it
+	last     *Transaction // the last of them
+	next     *Transaction // the first of the segment after it
+	inside   bool         // the place lies inside the next one
 }
 
 // around reads a segment as far as needed to say what lies around an offset in it.
 func (h *history) around(ctx context.Context, s *catalog.Segment, offset uint64) (*surroundings, error) {
-	pos, err := position(s.Before)
+	pos, err := h.position(s.Before)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,8 @@ import (
 type Target struct {
 	kind  kind
 	time  time.Time
-	gtids []gtid.GTID // one for each domain, in the order given
+	gtids []gtid.GTID // MariaDB: one for each domain, in the order given
+	set   *gtid.Set   // MySQL
 	point binlog.Point
 }
 
@@ -38,24 +39,45 @@ func ToLatest() Target { return Target{} }
 func ToTime(t time.Time) Target { return Target{kind: toTime, time: t} }
 
 // ToGTID is after the transaction named, "0-1-100", or with several, "0-1-100,1-2-30", where each is
-// the last one of its domain. The error is of kind Usage.
+// the last one of its domain. With a set of MySQL's it is where the log holds that set and nothing else.
+// The error is of kind Usage.
 func ToGTID(s string) (Target, error) { return parseGTIDs(toGTID, s) }
 
 // BeforeGTID is before the transaction named, or with several, where each is the next one of its
 // domain. The error is of kind Usage.
 func BeforeGTID(s string) (Target, error) { return parseGTIDs(beforeGTID, s) }
 
+// How GTIDs are to be given.
+const (
+	mariaNotation = "Give a GTID as domain-server-sequence, 0-1-100, or several of different domains separated by commas."
+	mysqlNotation = "Give a GTID as uuid:number, or for a position the whole set, as gtid_executed shows it."
+)
+
 func parseGTIDs(k kind, s string) (Target, error) {
+	if strings.Contains(s, ":") {
+		return parseSet(k, s)
+	}
 	p, err := gtid.ParsePosition(s)
 	if err == nil && len(p) == 0 {
 		err = fmt.Errorf("it names no transaction")
 	}
 	if err != nil {
 		return Target{}, fault.New(fault.Usage, "read target GTID", s, err).
-			WithHint("Give a GTID as domain-server-sequence, 0-1-100, or several of different domains separated by commas.")
+			WithHint(mariaNotation)
 	}
 	list, err := gtid.ParseList(s)
 	return Target{kind: k, gtids: list}, err
+}
+
+func parseSet(k kind, s string) (Target, error) {
+	set, err := gtid.ParseSet(s)
+	if err == nil && k == beforeGTID && set.Count() != 1 {
+		err = fmt.Errorf("it names %d transactions, and the log can stop before one", set.Count())
+	}
+	if err != nil {
+		return Target{}, fault.New(fault.Usage, "read target GTID", s, err).WithHint(mysqlNotation)
+	}
+	return Target{kind: k, set: set}, nil
 }
 
 // ToPosition is at a place in the source's binlog files, "binlog.000012:4711": the last transaction
@@ -84,11 +106,38 @@ func (t Target) String() string {
 	case toTime:
 		return "time " + t.time.UTC().Format(time.RFC3339Nano)
 	case toGTID:
-		return "gtid " + gtid.FormatList(t.gtids)
+		return "gtid " + t.names()
 	case beforeGTID:
-		return "before gtid " + gtid.FormatList(t.gtids)
+		return "before gtid " + t.names()
 	case toPosition:
 		return "position " + t.point.String()
 	}
 	return "latest"
+}
+
+// names are the GTIDs given.
+func (t Target) names() string {
+	if t.set != nil {
+		return t.set.String()
+	}
+	return gtid.FormatList(t.gtids)
+}
+
+// checkFlavor refuses a target in the notation of another kind of server. The error is of kind Usage.
+func (t Target) checkFlavor(f gtid.Flavor) error {
+	switch {
+	case t.set != nil && f == gtid.MariaDB:
+		return fault.New(fault.Usage, "read target GTID", t.set.String(), fmt.Errorf("the cluster is one of MariaDB")).WithHint(mariaNotation)
+	case t.gtids != nil && f == gtid.MySQL:
+		return fault.New(fault.Usage, "read target GTID", gtid.FormatList(t.gtids), fmt.Errorf("the cluster is one of MySQL")).WithHint(mysqlNotation)
+	}
+	return nil
+}
+
+// precision is that of recorded commit times.
+func precision(f gtid.Flavor) time.Duration {
+	if f == gtid.MySQL {
+		return time.Microsecond
+	}
+	return time.Second
 }

@@ -140,6 +140,48 @@ func (s *State) Clone() *State {
 	return NewState(s.List())
 }
 
+// SamePosition reports whether a replica at one is at the other: the same last transaction in every
+// domain, or the same set.
+func (s *State) SamePosition(t *State) bool {
+	if s.set != nil || t.set != nil {
+		return s.Equal(t)
+	}
+	return s.tip.Equal(t.tip)
+}
+
+// Covers reports whether a replica at s has all that a log at t holds, and for MariaDB nothing behind
+// that. s may know domains that the log does not.
+func (s *State) Covers(t *State) bool {
+	if s.set != nil || t.set != nil {
+		return s.set != nil && t.set != nil && s.set.ContainsSet(t.set)
+	}
+	for domain, g := range t.tip {
+		if s.tip[domain] != g {
+			return false
+		}
+	}
+	return true
+}
+
+// Advance makes s the position of a replica at s that has applied a log up to t.
+func (s *State) Advance(t *State) {
+	if s.set != nil {
+		s.set.Union(t.set)
+		return
+	}
+	for _, g := range t.List() {
+		s.Add(g)
+	}
+}
+
+// Empty reports whether there is no transaction yet.
+func (s *State) Empty() bool {
+	if s.set != nil {
+		return s.set.Empty()
+	}
+	return len(s.tip) == 0
+}
+
 // Equal reports whether both describe the same history.
 func (s *State) Equal(t *State) bool {
 	if s.set != nil || t.set != nil {
