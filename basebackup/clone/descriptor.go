@@ -45,6 +45,9 @@ const (
 	fileDeleted   = 1 << 4
 )
 
+// noSpace is the tablespace ID of a file that is no tablespace.
+const noSpace = 1<<32 - 1
+
 // stateChange says that a state begins, or is over.
 type stateChange struct {
 	state  uint32
@@ -58,6 +61,8 @@ type fileMeta struct {
 	flags uint16
 	index uint32
 	name  string
+
+	space, spaceFlags uint32
 }
 
 // dataMeta says where the bytes that follow belong.
@@ -101,7 +106,8 @@ func parseFile(b []byte) (fileMeta, error) {
 	for len(name) > 0 && name[len(name)-1] == 0 {
 		name = name[:len(name)-1]
 	}
-	return fileMeta{state: be.Uint32(b[12:]), size: be.Uint64(b[16:]), flags: be.Uint16(b[40:]), index: be.Uint32(b[46:]), name: string(name)}, nil
+	return fileMeta{state: be.Uint32(b[12:]), size: be.Uint64(b[16:]), flags: be.Uint16(b[40:]), index: be.Uint32(b[46:]), name: string(name),
+		space: be.Uint32(b[42:]), spaceFlags: be.Uint32(b[32:])}, nil
 }
 
 func parseData(b []byte) (dataMeta, error) {

@@ -141,6 +141,9 @@ func (e *extractor) finish(r *reader) error {
 			}
 			continue
 		}
+		if err := e.begin(f); err != nil {
+			return err
+		}
 		temp, err := e.open.finish(key, int64(f.size))
 		if err != nil {
 			return err
@@ -162,6 +165,18 @@ func (e *extractor) finish(r *reader) error {
 	}
 	// Last: without it the directory does not pass for one that was cloned.
 	return writeStatus(e.fs, e.dir, r.started, r.ended)
+}
+
+// begin gives a tablespace that came without its first page one.
+func (e *extractor) begin(f *file) error {
+	if f.key.redo || f.begun || f.space == noSpace {
+		return nil
+	}
+	page, err := firstPage(f.space, f.flags)
+	if err != nil {
+		return err
+	}
+	return e.open.writeAt(f.key, page, 0)
 }
 
 // mkdir makes directories below the data directory, with the parents they lack.

@@ -31,6 +31,9 @@ type file struct {
 	name    string // relative, clean
 	size    uint64
 	deleted bool
+
+	space, flags uint32 // of the tablespace
+	begun        bool   // its first bytes have come
 }
 
 func newLayout() *layout { return &layout{files: map[fileKey]*file{}} }
@@ -85,7 +88,8 @@ func (l *layout) change(c stateChange) error {
 
 // describe takes the description of a file, new or changed.
 func (l *layout) describe(m fileMeta) error {
-	key := fileKey{redo: m.state == stateRedo, index: m.index}
+	// Redo logs have no name. A data file that is new in the state of redo logs has one.
+	key := fileKey{redo: m.state == stateRedo && m.name == "", index: m.index}
 	name, err := key.place(m.name)
 	if err != nil {
 		return err
@@ -98,6 +102,7 @@ func (l *layout) describe(m fileMeta) error {
 		f = &file{key: key}
 		l.files[key] = f
 	}
+	f.space, f.flags = m.space, m.spaceFlags
 	f.name, f.size, f.deleted = name, max(f.size, m.size), f.deleted || m.flags&fileDeleted != 0
 	return nil
 }
@@ -138,6 +143,7 @@ func (l *layout) data(n int) (*file, uint64, error) {
 		return nil, 0, fmt.Errorf("%d bytes have come where %d belong", n, l.left)
 	}
 	at := l.at
+	l.current.begun = l.current.begun || at == 0
 	l.at += uint64(n)
 	l.left -= uint32(n)
 	l.bytes += uint64(n)

@@ -107,7 +107,7 @@ func (o *original) same(c *servertest.Server) {
 		o.t.Fatalf("tables of the copy: %v\nof the original: %v", ours, theirs)
 	}
 	for _, row := range append(theirs, []string{"mysql.user"}) {
-		want, got := o.Query("CHECKSUM TABLE "+row[0])[0][1], c.Query("CHECKSUM TABLE "+row[0])[0][1]
+		want, got := o.Query("CHECKSUM TABLE " + row[0])[0][1], c.Query("CHECKSUM TABLE " + row[0])[0][1]
 		if want != got || want == "NULL" {
 			o.t.Errorf("%s has checksum %s in the copy, and %s in the original", row[0], got, want)
 		}
@@ -309,6 +309,7 @@ func TestCloneUnderDDL(t *testing.T) {
 			o.Exec(fmt.Sprintf("CREATE TABLE e%d.%s (id INT PRIMARY KEY AUTO_INCREMENT, x LONGTEXT)", i, name),
 				fmt.Sprintf("INSERT INTO e%d.%s (x) SELECT CONCAT('%s', x) FROM d.big WHERE id < 3", i, name, name))
 		}
+		o.Exec(fmt.Sprintf("CREATE TABLE e%d.zip ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=%d AS SELECT id, x FROM d.big WHERE id < 3", i, []int{8, 4, 1}[i]))
 	}
 	for try := range 3 {
 		var failed atomic.Bool
@@ -324,6 +325,7 @@ func TestCloneUnderDDL(t *testing.T) {
 				"CREATE TABLE e%[1]d.new (id INT PRIMARY KEY, x LONGTEXT) AS SELECT id, x FROM d.big WHERE id < 5",
 				"DROP TABLE e%[1]d.new",
 				"OPTIMIZE TABLE e%[1]d.alter",
+				"ALTER TABLE e%[1]d.zip FORCE",
 			} {
 				if err := exec(fmt.Sprintf(sql, s, r, r+1)); err != nil && !failed.Swap(true) {
 					t.Errorf("%s: %v", fmt.Sprintf(sql, s, r, r+1), err)
