@@ -25,7 +25,7 @@ import (
 
 // Engine copies a running server.
 type Engine interface {
-	// Name is the format of the stream: "mbstream". It ends the keys of the parts.
+	// Name is the format of the stream: "mbstream", "clone". It ends the keys of the parts.
 	Name() string
 	// Check returns an error, with a hint, when a backup cannot be taken. It changes nothing.
 	Check(ctx context.Context) error
@@ -44,6 +44,8 @@ type Info struct {
 	Source        binlog.Point              // where in the server's binlog the copy is consistent
 	File          *binlog.FormatDescription // of Source's file; nil where it cannot be read
 	GTID          string                    // the GTID position there, as the server says it
+	SourceMin     binlog.Point              // as GTIDMin, in the binlog; only its file is sure
+	GTIDMin       string                    // "" or, where GTID is only an upper bound, what the copy holds at least
 	FromLSN       uint64
 	ToLSN         uint64
 	Consistent    time.Time // by the server's clock; the copy holds nothing that was committed later

@@ -60,6 +60,11 @@ func (t *taking) settle(place *catalog.Place, info Info) error {
 	if f := info.File; f != nil && (src.Format != f.Fingerprint() || src.FileCreated != f.Timestamp) {
 		return contradiction(info, fmt.Errorf("the archived %s is not the server's file of that name", src.File))
 	}
+	if info.Flavor == gtid.MySQL {
+		// Where the copy stands between these two it says itself, once a server runs on it.
+		t.base.Segment, t.base.PositionMin, t.base.PositionMax = place.Number, catalog.Position{GTID: info.GTIDMin}, catalog.Position{GTID: info.GTID}
+		return nil
+	}
 	pos, err := gtid.ParsePosition(info.GTID)
 	if err != nil {
 		return fmt.Errorf("read the backup's position: %w", err)

@@ -52,6 +52,7 @@ var recordedToo = []string{
 	"innodb_encrypt_log",
 	"innodb_encrypt_tables",
 	"innodb_log_file_size",
+	"innodb_redo_log_capacity",
 	"innodb_undo_directory",
 	"plugin_load", // of the tool's list: the encryption plugin
 	"plugin_maturity",
@@ -77,15 +78,11 @@ func (s *server) recorded(tool map[string]string) map[string]string {
 
 // ask connects to the server and asks all that is needed. Errors are of kind Primary.
 func (m *MariaDB) ask(ctx context.Context) (*server, error) {
-	conn, err := m.dial(ctx)
+	conn, err := m.Primary.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if conn.Quit() != nil {
-			_ = conn.Close()
-		}
-	}()
+	defer hangUp(conn)
 	s := &server{variables: map[string]string{}}
 	before := m.Clock.Now()
 	rows, err := query(conn, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR), @@version")
@@ -104,33 +101,48 @@ func (m *MariaDB) ask(ctx context.Context) (*server, error) {
 	if s.version.Flavor != gtid.MariaDB {
 		return nil, fault.New(fault.Config, "copy with mariadb-backup", s.version.Text, errors.New("the server is not MariaDB"))
 	}
-	if rows, err = query(conn, "SHOW GLOBAL VARIABLES"); err != nil {
+	if err := s.configuration(conn); err != nil {
 		return nil, err
+	}
+	if s.variables["log_bin"] != "ON" {
+		return nil, fault.New(fault.Primary, "copy", s.version.Text, errors.New("the binary log is off (log_bin)")).
+			WithHint("Set log_bin in the server's configuration and restart it: a base backup is of use only with the log that follows it.")
+	}
+	s.datadir, s.binlogs = s.variables["datadir"], filepath.Dir(s.variables["log_bin_basename"])
+	return s, nil
+}
+
+// configuration asks for the server's variables, among them its ID, and for its plugins.
+func (s *server) configuration(conn *client.Conn) error {
+	rows, err := query(conn, "SHOW GLOBAL VARIABLES")
+	if err != nil {
+		return err
 	}
 	for _, row := range rows {
 		s.variables[row[0]] = row[1]
 	}
 	if rows, err = query(conn, "SELECT CONCAT(PLUGIN_NAME, '=', PLUGIN_LIBRARY) FROM information_schema.PLUGINS"+
 		" WHERE PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_LIBRARY IS NOT NULL ORDER BY 1"); err != nil {
-		return nil, err
+		return err
 	}
 	for _, row := range rows {
 		s.plugins = append(s.plugins, row[0])
 	}
-	if s.variables["log_bin"] != "ON" {
-		return nil, fault.New(fault.Primary, "copy", s.version.Text, errors.New("the binary log is off (log_bin)")).
-			WithHint("Set log_bin in the server's configuration and restart it: a base backup is of use only with the log that follows it.")
-	}
 	id, err := strconv.ParseUint(s.variables["server_id"], 10, 32)
 	if err != nil {
-		return nil, fault.New(fault.Primary, "ask the server for its ID", "", err)
+		return fault.New(fault.Primary, "ask the server for its ID", "", err)
 	}
-	s.id, s.datadir, s.binlogs = uint32(id), s.variables["datadir"], filepath.Dir(s.variables["log_bin_basename"])
-	return s, nil
+	s.id = uint32(id)
+	return nil
 }
 
-func (m *MariaDB) dial(ctx context.Context) (*client.Conn, error) {
-	p := m.Primary
+func hangUp(conn *client.Conn) {
+	if conn.Quit() != nil {
+		_ = conn.Close()
+	}
+}
+
+func (p Primary) dial(ctx context.Context) (*client.Conn, error) {
 	if p.Dial != nil {
 		return p.Dial(ctx)
 	}

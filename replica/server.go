@@ -139,10 +139,11 @@ func queryError(op string, err error, flavor gtid.Flavor) error {
 	return f
 }
 
-// Grants is the statement that gives an account what archiving and base backups need.
+// Grants are the statements that give an account what archiving and base backups need.
 func Grants(f gtid.Flavor, user string) string {
 	if f == gtid.MySQL {
-		return "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN ON *.* TO '" + user + "'"
+		return "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN, PROCESS, SHOW VIEW ON *.* TO '" + user + "'" +
+			"; GRANT SELECT ON performance_schema.log_status TO '" + user + "'"
 	}
 	return "GRANT REPLICATION SLAVE, BINLOG MONITOR, RELOAD, PROCESS, LOCK TABLES ON *.* TO '" + user + "'"
 }

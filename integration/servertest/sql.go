@@ -13,7 +13,7 @@ import (
 // the binlog stream, the binlog's position and list, and a base backup.
 func Privileges(flavor string) string {
 	if flavor == MySQL {
-		return "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN"
+		return "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN, PROCESS, SHOW VIEW"
 	}
 	return "REPLICATION SLAVE, BINLOG MONITOR, RELOAD, PROCESS"
 }
@@ -22,10 +22,15 @@ func Privileges(flavor string) string {
 // needs. An account of that name is replaced.
 func (p *Process) CreateUser(name, password string) error {
 	account := fmt.Sprintf("%s@'%%'", quote(name))
-	return p.Exec(
-		"DROP USER IF EXISTS "+account,
+	sql := []string{
+		"DROP USER IF EXISTS " + account,
 		fmt.Sprintf("CREATE USER %s IDENTIFIED BY %s", account, quote(password)),
-		fmt.Sprintf("GRANT %s ON *.* TO %s", Privileges(p.Binaries.Flavor), account))
+		fmt.Sprintf("GRANT %s ON *.* TO %s", Privileges(p.Binaries.Flavor), account),
+	}
+	if p.Binaries.Flavor == MySQL {
+		sql = append(sql, "GRANT SELECT ON performance_schema.log_status TO "+account)
+	}
+	return p.Exec(sql...)
 }
 
 // Conn opens a session of root, in utf8mb4. The caller closes it.

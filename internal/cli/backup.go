@@ -14,6 +14,7 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/durable"
+	"tidemark/internal/gtid"
 	"tidemark/internal/fault"
 	"tidemark/replica"
 )
@@ -64,7 +65,7 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 	if err != nil {
 		return nil, err
 	}
-	engine, err := a.engine(cfg, cl)
+	engine, err := a.engine(cfg, cl, cat.Cluster.Flavor)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 }
 
 // engine returns what copies the primary of a cluster.
-func (a *app) engine(cfg *config.Config, cl *config.Cluster) (basebackup.Engine, error) {
+func (a *app) engine(cfg *config.Config, cl *config.Cluster, flavor gtid.Flavor) (basebackup.Engine, error) {
 	host := cl.Hosts[0]
 	o, err := connection(cl, host)
 	if err != nil {
@@ -102,6 +103,9 @@ func (a *app) engine(cfg *config.Config, cl *config.Cluster) (basebackup.Engine,
 	}
 	if mode := cl.TLS.ModeFor(host); mode != config.TLSDisabled {
 		p.TLS = basebackup.TLS{On: true, Verify: mode != config.TLSRequired, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key}
+	}
+	if flavor == gtid.MySQL {
+		return &basebackup.MySQL{Primary: p, Clock: a.Clock}, nil
 	}
 	return &basebackup.MariaDB{Primary: p, Datadir: cl.Base.DataDir, Threads: cl.Base.Threads,
 		StateDir: filepath.Join(cfg.StateDir, cl.Name, "backup"), Clock: a.Clock, FS: durable.OS{}}, nil

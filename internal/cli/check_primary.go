@@ -171,7 +171,7 @@ func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
 // Privileges, each with the other names it has.
 var (
 	toArchive = [][]string{{"REPLICATION SLAVE", "REPLICATION REPLICA"}, {"BINLOG MONITOR", "REPLICATION CLIENT"}}
-	toBackUp  = map[gtid.Flavor][][]string{gtid.MariaDB: {{"RELOAD"}, {"PROCESS"}}, gtid.MySQL: {{"BACKUP_ADMIN"}}}
+	toBackUp  = map[gtid.Flavor][][]string{gtid.MariaDB: {{"RELOAD"}, {"PROCESS"}}, gtid.MySQL: {{"BACKUP_ADMIN"}, {"PROCESS"}, {"SHOW VIEW"}}}
 )
 
 // privileges looks for what the account lacks.
@@ -186,7 +186,7 @@ func (c *checker) privileges(conn *client.Conn, flavor gtid.Flavor) {
 		g, _ := r.GetString(i, 0)
 		grants = append(grants, g)
 	}
-	remedy := "Run: " + replica.Grants(flavor, c.cl.User) + "@'%'; with the host part that the account has."
+	remedy := "Run: " + replica.Grants(flavor, c.cl.User) + "; each with the host part that the account has."
 	archive, backup := missingPrivileges(grants, toArchive), missingPrivileges(grants, toBackUp[flavor])
 	switch {
 	case len(archive) > 0:
@@ -225,14 +225,16 @@ func missingPrivileges(grants []string, needed [][]string) (missing []string) {
 
 // programs checks what base backups and restores on this machine take.
 func (c *checker) programs(ctx context.Context, s *replica.Server) {
-	engine, err := c.a.engine(c.cfg, c.cl)
+	engine, err := c.a.engine(c.cfg, c.cl, s.Flavor)
 	if err == nil {
 		err = engine.Check(ctx)
 	}
 	if err != nil {
 		c.warn("base backup", fault.HintOf(err), "none can be taken here: %v", err)
 	} else {
-		c.ok("base backup", "the data directory can be read, and mariadb-backup is of the server's version")
+		c.ok("base backup", "%s", map[gtid.Flavor]string{
+			gtid.MariaDB: "the data directory can be read, and mariadb-backup is of the server's version",
+			gtid.MySQL:   "the server can be cloned from here"}[s.Flavor])
 	}
 	if c.cl.Base.Schedule.Never() {
 		c.warn("schedule", "Set clusters."+c.cl.Name+".base.schedule, for instance to \"0 3 * * *\".",

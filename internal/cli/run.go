@@ -10,6 +10,7 @@ import (
 	"tidemark/internal/daemon"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 )
 
 func (a *app) newRun() *cobra.Command {
@@ -44,6 +45,6 @@ func (a *app) runRun(ctx context.Context) error {
 		Version:   a.Version,
 		Clock:     a.Clock,
 		FS:        durable.OS{},
-		Engine:    func(cl *config.Cluster) (basebackup.Engine, error) { return a.engine(cfg, cl) },
+		Engine:    func(cl *config.Cluster, f gtid.Flavor) (basebackup.Engine, error) { return a.engine(cfg, cl, f) },
 	})
 }

@@ -119,7 +119,7 @@ func (c *cluster) firstWords(ctx context.Context) bool {
 
 // backup takes one base backup.
 func (c *cluster) backup(ctx context.Context) error {
-	engine, err := c.o.Engine(c.cfg)
+	engine, err := c.o.Engine(c.cfg, c.cat.Cluster.Flavor)
 	if err != nil {
 		return c.backedUp(nil, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"tidemark/internal/clock"
 	"tidemark/internal/config"
 	"tidemark/internal/durable"
+	"tidemark/internal/gtid"
 	"tidemark/storage"
 )
 
@@ -25,7 +26,7 @@ type Options struct {
 	Clock     clock.Clock
 	FS        durable.FS
 	// Engine returns what takes base backups of a cluster; nil: none are taken.
-	Engine func(*config.Cluster) (basebackup.Engine, error)
+	Engine func(*config.Cluster, gtid.Flavor) (basebackup.Engine, error)
 	// Listening is told the address of the status port once it accepts connections; may be nil.
 	Listening func(addr string)
 }

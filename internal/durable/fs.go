@@ -14,6 +14,8 @@ type FS interface {
 	Create(path string) (File, error)
 	// Append opens a file that must exist, for reading and for writing at its end only.
 	Append(path string) (File, error)
+	// Edit opens a file that must exist, for reading and for writing anywhere in it.
+	Edit(path string) (File, error)
 	// Open opens a file for reading.
 	Open(path string) (File, error)
 

@@ -26,6 +26,8 @@ func (OS) Create(path string) (File, error) {
 
 func (OS) Append(path string) (File, error) { return open(path, os.O_RDWR|os.O_APPEND) }
 
+func (OS) Edit(path string) (File, error) { return open(path, os.O_RDWR) }
+
 func (OS) Open(path string) (File, error) { return open(path, os.O_RDONLY) }
 
 func (OS) Rename(oldPath, newPath string) error { return os.Rename(oldPath, newPath) }

@@ -13,7 +13,7 @@ import (
 
 // FS passes every operation on to another file system, unless decide gives it an error.
 //
-// Operations are named create, append, open, rename, link, remove, mkdir, readdir, stat and
+// Operations are named create, append, edit, open, rename, link, remove, mkdir, readdir, stat and
 // syncdir; those of open files are write, read, readat, seek, truncate, fstat, sync and close.
 type FS struct {
 	under  durable.FS
@@ -75,6 +75,10 @@ func (f *FS) Create(path string) (durable.File, error) {
 
 func (f *FS) Append(path string) (durable.File, error) {
 	return f.open("append", path, f.under.Append)
+}
+
+func (f *FS) Edit(path string) (durable.File, error) {
+	return f.open("edit", path, f.under.Edit)
 }
 
 func (f *FS) Open(path string) (durable.File, error) {

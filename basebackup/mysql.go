@@ -1,0 +1,194 @@
+package basebackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+
+	"tidemark/basebackup/clone"
+	"tidemark/internal/binlog"
+	"tidemark/internal/clock"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// MySQL copies a MySQL server over its clone plugin's protocol, from any host that may connect to it.
+// Clock must be set.
+type MySQL struct {
+	Primary Primary // without Dial, only a server on this host is copied: nothing else would be encrypted
+	Clock   clock.Clock
+
+	// AllowEmptyTables takes a backup though it holds no rows of tables that are not InnoDB's.
+	AllowEmptyTables bool
+}
+
+var _ Engine = (*MySQL)(nil)
+
+// MySQLGrants are the statements that give an account what a copy of a MySQL server needs, beside
+// what archiving does: to clone, to see which files there are, to see all tables without reading
+// them, and to ask for a position and the transactions there at one moment.
+func MySQLGrants(user string) []string {
+	return []string{
+		"GRANT BACKUP_ADMIN, PROCESS, SHOW VIEW ON *.* TO " + user,
+		"GRANT SELECT ON performance_schema.log_status TO " + user,
+	}
+}
+
+// Name returns "clone".
+func (m *MySQL) Name() string { return "clone" }
+
+// Check asks the server for all that would make a copy fail, or be of no use.
+func (m *MySQL) Check(ctx context.Context) error {
+	conn, err := m.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer hangUp(conn)
+	_, err = m.examine(conn)
+	return err
+}
+
+// Stream copies the server. The copy is as of its end; which transactions it holds the server does
+// not say before it is started on it, so there is a lower and an upper bound, from before and after.
+func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
+	conn, err := m.dial(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer hangUp(conn)
+	s, err := m.examine(conn)
+	if err != nil {
+		return Info{}, err
+	}
+	before, err := m.position(conn)
+	if err != nil {
+		return Info{}, err
+	}
+	totals, err := m.clone(ctx, w)
+	if err != nil {
+		return Info{}, err
+	}
+	// The first session may have been idle for longer than the server lets it.
+	last, err := m.dial(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer hangUp(last)
+	after, err := m.position(last)
+	if err != nil {
+		return Info{}, err
+	}
+	if after.uuid != before.uuid {
+		return Info{}, m.failed(fmt.Errorf("another server answers now: its UUID is %s, and was %s", after.uuid, before.uuid))
+	}
+	// A table may have become one that is not copied meanwhile.
+	empty, err := m.emptyTables(last)
+	if err != nil {
+		return Info{}, err
+	}
+	all := slices.Concat(s.empty, empty)
+	slices.Sort(all)
+	return Info{ToolVersion: "clone protocol " + totals.Protocol, ServerVersion: s.version.Text, Flavor: gtid.MySQL, ServerID: s.id, ServerUUID: after.uuid,
+		Source: after.at, GTID: after.gtids, SourceMin: before.at, GTIDMin: before.gtids, Consistent: after.now,
+		Variables: s.recorded(nil), EmptyTables: slices.Compact(all)}, nil
+}
+
+// clone speaks to the clone plugin.
+func (m *MySQL) clone(ctx context.Context, w io.Writer) (clone.Totals, error) {
+	var conns [2]net.Conn
+	for i := range conns {
+		conn, err := m.dial(ctx)
+		if err == nil {
+			err = patient(conn)
+		}
+		if err != nil {
+			if i > 0 {
+				_ = conns[0].Close()
+			}
+			return clone.Totals{}, err
+		}
+		conns[i] = conn.Conn.Conn // below its framing; nothing is under way
+	}
+	out := &remembering{w: w}
+	totals, err := clone.Copy(ctx, clone.Options{Data: conns[0], Ack: conns[1], Clock: m.Clock}, out)
+	switch {
+	case err == nil, ctx.Err() != nil, out.err != nil: // of an archive that fails nothing is to be said here
+		return totals, err
+	}
+	return totals, m.failed(err)
+}
+
+// patient lets a session wait for us. The server's own limits, a minute to take what it sends, are
+// for clients that are gone; here a slow archive holds up the copy, and while files are copied the
+// second session is idle for as long as that takes.
+func patient(conn *client.Conn) error {
+	const seconds = 24 * 60 * 60
+	_, err := conn.Execute(fmt.Sprintf("SET SESSION wait_timeout = %d, net_read_timeout = %d, net_write_timeout = %d", seconds, seconds, seconds))
+	if err == nil && conn.Compression != 0 {
+		err = errors.New("it is compressed, which the clone protocol cannot be")
+	}
+	if err != nil {
+		hangUp(conn)
+		return fault.New(fault.Primary, "prepare a session for cloning", "", err)
+	}
+	return nil
+}
+
+func (m *MySQL) failed(err error) error {
+	f := fault.New(fault.Primary, "clone", m.Primary.addr(), err)
+	var donor *clone.DonorError
+	if errors.As(err, &donor) {
+		return f.WithHint("The server's log may say more. Backups are tried again; SHOW PROCESSLIST shows whether a DDL statement or another clone is in the way.")
+	}
+	return f.WithHint("See in the server's log whether it was shut down or crashed. Nothing of the backup is kept; it can be taken again.")
+}
+
+// dial opens a session. A password must not cross a network unencrypted, and nor must the data.
+func (m *MySQL) dial(ctx context.Context) (*client.Conn, error) {
+	p := m.Primary
+	ip := net.ParseIP(p.Host)
+	if p.Dial == nil && p.Socket == "" && p.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fault.New(fault.Config, "connect to", p.addr(), errors.New("the connection would not be encrypted")).
+			WithHint("Set tls.mode of the cluster to verify-identity, or verify-ca.")
+	}
+	return p.dial(ctx)
+}
+
+// remembering tells its own errors from those of what writes to it.
+type remembering struct {
+	w   io.Writer
+	err error
+}
+
+func (r *remembering) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}
+
+// place is where a server is in its log.
+type place struct {
+	uuid  string
+	at    binlog.Point
+	gtids string
+	now   time.Time // by the server's clock, after all the rest
+}
+
+// names lists a few of many names.
+func names(list []string) string {
+	const most = 5
+	text := strings.Join(list[:min(most, len(list))], ", ")
+	if n := len(list) - most; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
