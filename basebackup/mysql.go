@@ -12,9 +12,9 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
-	"tidemark/basebackup/clone"
 	"tidemark/internal/binlog"
 	"tidemark/internal/clock"
+	"tidemark/internal/clone"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 )

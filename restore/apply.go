@@ -9,9 +9,9 @@ import (
 
 // apply starts the private server, feeds it the log batch by batch, and stops it again.
 func (r *run) apply(ctx context.Context, f *feed) error {
-	var m *mariadb
+	var m applier
 	err := r.phase(Start, func() (err error) {
-		m, err = r.startMariaDB(ctx)
+		m, err = r.startServer(ctx)
 		return err
 	})
 	if err != nil {
@@ -35,7 +35,7 @@ func (r *run) apply(ctx context.Context, f *feed) error {
 	})
 }
 
-func (r *run) applyAll(ctx context.Context, m *mariadb, f *feed) error {
+func (r *run) applyAll(ctx context.Context, m applier, f *feed) error {
 	r.report.Threads = r.Threads
 	r.tracker.total(r.plan.LogBytes, r.plan.Transactions)
 	var bytes int64

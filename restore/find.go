@@ -37,9 +37,17 @@ func (h *history) seek(ctx context.Context, t Target) (*found, error) {
 	case toTime:
 		return h.findTime(ctx, t)
 	case toGTID:
+		if t.set != nil {
+			s, err := h.findSet(ctx, t)
+			return &found{spot: s}, err
+		}
 		s, err := h.findGTIDs(ctx, t)
 		return &found{spot: s}, err
 	case beforeGTID:
+		if t.set != nil {
+			s, _, err := h.locateOne(ctx, t)
+			return &found{spot: s}, err
+		}
 		s, err := h.findBefore(ctx, t)
 		return &found{spot: s}, err
 	case toPosition:

@@ -3,29 +3,17 @@ package restore
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
-// mariadb makes a private MariaDB server apply relay log files.
-//
-// The server's applier runs without a connection to a source. Files get into its relay log by "flush
-// and replace": FLUSH RELAY LOGS makes the server create and list the next files, and ours take the
-// place of those that it has closed; the last one stays its own, and there the applier waits for more.
-// Nothing else works in a running server: it keeps the list of files in memory, and it must have
-// named them itself, in rising order.
+// mariadb is an applier that is MariaDB.
 type mariadb struct {
-	run      *run
-	srv      *mysqld.Server
-	conn     *mysqld.Conn
-	started  bool // the applier has been
-	disabled map[string]bool
+	private
+	disabled map[string]bool // scheduled events, before the log
 }
 
 // relayArgs are a server's options for applying relay logs.
@@ -58,16 +46,11 @@ func (r *run) relayArgs() []string {
 
 // startMariaDB starts the server and sets it to the position of the base backup.
 func (r *run) startMariaDB(ctx context.Context) (*mariadb, error) {
-	p := r.plan
-	srv, err := mysqld.Start(ctx, mysqld.Options{
-		Tools: r.Tools, User: r.user, Datadir: r.work.target, RunDir: r.work.runDir(), LogFile: r.work.logFile("server"),
-		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: p.base.Variables, Args: r.relayArgs(),
-		DefaultsFile: r.DefaultsExtraFile, PluginDir: r.PluginDir,
-	})
+	srv, err := mysqld.Start(ctx, r.serverOptions(r.relayArgs()))
 	if err != nil {
 		return nil, err
 	}
-	m := &mariadb{run: r, srv: srv}
+	m := &mariadb{private: private{run: r, srv: srv}}
 	if err := m.prepare(ctx); err != nil {
 		m.close()
 		return nil, err
@@ -87,10 +70,7 @@ func (m *mariadb) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if zone := p.base.Variables["system_time_zone"]; zone != "" && zone != info.TimeZone {
-		m.run.report.warn("the backed up server's system time zone was %s, here it is %s: "+
-			"statements (not row changes) of sessions without a time zone of their own were applied in the latter", zone, info.TimeZone)
-	}
+	m.zone(info)
 	// Without a file name, which needs a number at its end, a server with parallel appliers crashes;
 	// with master_use_gtid it would throw our files away.
 	return m.conn.Exec(
@@ -100,55 +80,22 @@ func (m *mariadb) prepare(ctx context.Context) (err error) {
 	)
 }
 
-// inject hands a batch to the applier and lets it go on.
 func (m *mariadb) inject(b *batch) error {
-	flushes := len(b.files)
 	if m.started {
-		flushes++ // the file at which the applier waits is closed first
 		if err := m.conn.Exec("STOP SLAVE SQL_THREAD"); err != nil {
 			return err
 		}
 	}
-	for range flushes {
-		if err := m.conn.Exec("FLUSH RELAY LOGS"); err != nil {
-			return err
-		}
-	}
-	slots, err := m.slots(len(b.files))
-	if err != nil {
+	if err := m.replace(b); err != nil {
 		return err
 	}
-	for i, f := range b.files {
-		if err := m.run.FS.Rename(f.path, slots[i]); err != nil {
-			return err
-		}
-		b.files[i].path = slots[i]
-	}
 	if !m.started {
-		if err := m.conn.Exec(fmt.Sprintf("CHANGE MASTER TO relay_log_file='%s', relay_log_pos=4", filepath.Base(slots[0]))); err != nil {
+		if err := m.conn.Exec(fmt.Sprintf("CHANGE MASTER TO relay_log_file='%s', relay_log_pos=4", filepath.Base(b.files[0].path))); err != nil {
 			return err
 		}
 	}
 	m.started = true
 	return m.conn.Exec("START SLAVE SQL_THREAD")
-}
-
-// slots returns the paths of the n relay logs before the one that is the server's.
-func (m *mariadb) slots(n int) ([]string, error) {
-	dir := m.run.work.relayDir()
-	index, err := os.ReadFile(filepath.Join(dir, "relay.index"))
-	if err != nil {
-		return nil, err
-	}
-	names := strings.Fields(string(index))
-	if len(names) < n+1 {
-		return nil, fmt.Errorf("the server lists %d relay logs after so many as %d were asked for", len(names), n+1)
-	}
-	names = names[len(names)-1-n : len(names)-1]
-	for i, name := range names {
-		names[i] = filepath.Join(dir, filepath.Base(name))
-	}
-	return names, nil
 }
 
 func (m *mariadb) position() (*gtid.State, error) {
@@ -159,69 +106,31 @@ func (m *mariadb) position() (*gtid.State, error) {
 	return parsePosition(gtid.MariaDB, text)
 }
 
-// end compares the server's position with the planned one, removes all traces of replication, and
-// reports what the log has left in a state that needs a look.
 func (m *mariadb) end() error {
 	at, err := m.position()
 	if err != nil {
 		return err
 	}
-	if want := m.run.plan.position; !at.SamePosition(want) {
-		return fault.New(fault.Integrity, "restore", m.run.work.target, fmt.Errorf("the server is at GTID position %s, not %s", orNone(at.String()), want))
+	if err := m.arrived(at); err != nil {
+		return err
 	}
 	if err := m.conn.Exec("STOP SLAVE", "RESET SLAVE ALL"); err != nil {
 		return err
 	}
-	report := m.run.report
-	events, err := m.disabledEvents()
+	after, err := m.disabledEvents()
 	if err != nil {
 		return err
 	}
-	for name := range events {
-		if !m.disabled[name] {
-			report.EventsDisabled = append(report.EventsDisabled, name)
-		}
-	}
-	slices.Sort(report.EventsDisabled)
-	if n := len(report.EventsDisabled); n > 0 {
-		report.warn("%d scheduled events were created or changed by the log and are disabled now", n)
-	}
+	m.events(m.disabled, after)
 	rows, err := m.conn.Query("XA RECOVER FORMAT='SQL'")
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
-		report.PreparedXA = append(report.PreparedXA, row[3])
-	}
-	if n := len(rows); n > 0 {
-		report.warn("%d XA transactions are prepared at the stop, neither committed nor rolled back", n)
-	}
+	m.prepared(rows)
 	return nil
 }
 
 // disabledEvents returns the scheduled events that are disabled because the server is a replica.
 func (m *mariadb) disabledEvents() (map[string]bool, error) {
-	rows, err := m.conn.Query("SELECT event_schema, event_name FROM information_schema.events WHERE status='SLAVESIDE_DISABLED'")
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[string]bool, len(rows))
-	for _, row := range rows {
-		names[quote(row[0])+"."+quote(row[1])] = true
-	}
-	return names, nil
-}
-
-// stop shuts the server down cleanly.
-func (m *mariadb) stop(ctx context.Context) error {
-	_ = m.conn.Close()
-	m.conn = nil
-	return m.srv.Stop(ctx)
-}
-
-func (m *mariadb) close() {
-	if m.conn != nil {
-		_ = m.conn.Close()
-	}
-	m.srv.Close()
+	return m.private.disabledEvents("SLAVESIDE_DISABLED")
 }

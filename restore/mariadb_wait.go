@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"tidemark/internal/gtid"
 )
 
-// wait returns when a batch is applied. It tells progress meanwhile.
 func (m *mariadb) wait(ctx context.Context, b *batch, progress func(uint64)) error {
 	pause := time.Millisecond
 	idle := 0
@@ -85,23 +83,4 @@ func (m *mariadb) idle(status map[string]string, before int) (int, error) {
 		return 0, err
 	}
 	return before + 1, nil
-}
-
-// stopped is the error with which the applier has stopped.
-func (m *mariadb) stopped(status map[string]string) error {
-	if status["Last_SQL_Errno"] == "0" {
-		return m.broken(errors.New("the server has stopped applying the log, without an error"))
-	}
-	return fault.New(fault.Other, "apply the log", "", fmt.Errorf("error %s: %s", status["Last_SQL_Errno"], status["Last_SQL_Error"])).
-		WithHint("The server's log is in " + m.run.work.logFile("server") + ".")
-}
-
-// broken prefers to say that the server has ended.
-func (m *mariadb) broken(err error) error {
-	select {
-	case <-m.srv.Exited():
-		return m.srv.Ended()
-	case <-m.run.clock.After(time.Second): // a crash closes connections a little earlier
-		return err
-	}
 }

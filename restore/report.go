@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 
+	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
@@ -56,6 +57,14 @@ func (r *Report) warn(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
 }
 
+// continues says how the restored server's own history goes on.
+func continues(p *Plan, position string) string {
+	if p.base.Flavor == gtid.MySQL {
+		return fmt.Sprintf("Its gtid_executed is %s; it has a new server_uuid, under which new transactions follow.", position)
+	}
+	return fmt.Sprintf("Its gtid_slave_pos is set to %s: with the binlog on, new transactions follow it.", position)
+}
+
 // complete fills in what is known when all is done.
 func (r *Report) complete(p *Plan, user mysqld.User) {
 	r.Done = true
@@ -68,7 +77,7 @@ func (r *Report) complete(p *Plan, user mysqld.User) {
 	r.NextSteps = []string{
 		fmt.Sprintf("Start a server of %s on %s (its files belong to user %s) with the options of the old one, but another server_id than %d: "+
 			"what it writes is a new history.", p.ServerVersion, r.TargetDir, user.Name, p.base.ServerID),
-		fmt.Sprintf("Its gtid_slave_pos is set to %s: with the binlog on, new transactions follow it.", orNone(r.GTID)),
+		continues(p, orNone(r.GTID)),
 		"Archive it under its own timeline: point `tidemark run` at it, which takes a new base backup.",
 	}
 	if len(r.EventsDisabled) > 0 {

@@ -27,6 +27,7 @@ import (
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
@@ -144,10 +145,7 @@ func (r *run) do(ctx context.Context) error {
 	}()
 	defer func() { stop(); <-done }()
 
-	if err := r.phase(Fetch, func() error { return r.fetch(ctx) }); err != nil {
-		return err
-	}
-	if err := r.phase(Prepare, func() error { return r.prepare(ctx) }); err != nil {
+	if err := r.layOut(ctx); err != nil {
 		return err
 	}
 	if err := r.apply(ctx, f); err != nil {
@@ -157,9 +155,20 @@ func (r *run) do(ctx context.Context) error {
 	return nil
 }
 
+// layOut makes the target the data directory that the base backup holds.
+func (r *run) layOut(ctx context.Context) error {
+	if r.plan.base.Flavor == gtid.MySQL { // MySQL brings it to one point when it starts
+		return r.phase(Fetch, func() error { return r.fetchClone(ctx) })
+	}
+	if err := r.phase(Fetch, func() error { return r.fetch(ctx) }); err != nil {
+		return err
+	}
+	return r.phase(Prepare, func() error { return r.prepare(ctx) })
+}
+
 // check finds out what can be known before anything is written.
 func (r *run) check(ctx context.Context) (err error) {
-	if r.Tools, err = r.Tools.Find(); err != nil {
+	if r.Tools, err = r.Tools.Find(r.plan.base.Flavor); err != nil {
 		return err
 	}
 	want, err := mysqld.ParseVersion(r.plan.ServerVersion)
@@ -167,6 +176,9 @@ func (r *run) check(ctx context.Context) (err error) {
 		return fmt.Errorf("base backup %s: server version: %w", r.plan.base.ID, err)
 	}
 	for _, path := range []string{r.Tools.Mysqld, r.Tools.Backup} {
+		if path == "" {
+			continue
+		}
 		have, err := mysqld.ProgramVersion(ctx, path)
 		if err != nil {
 			return err

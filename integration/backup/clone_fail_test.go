@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/basebackup/clone"
 	"tidemark/integration/servertest"
+	"tidemark/internal/clone"
 	"tidemark/internal/fault"
 )
 

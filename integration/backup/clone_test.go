@@ -18,9 +18,9 @@ import (
 	"github.com/go-mysql-org/go-mysql/mysql"
 
 	"tidemark/basebackup"
-	"tidemark/basebackup/clone"
 	"tidemark/integration/servertest"
 	"tidemark/internal/clock"
+	"tidemark/internal/clone"
 	"tidemark/internal/durable"
 )
 

@@ -244,7 +244,7 @@ func (c *checker) programs(ctx context.Context, s *replica.Server) {
 	if err != nil {
 		return
 	}
-	tools, err := mysqld.Tools{}.Find()
+	tools, err := mysqld.Tools{}.Find(s.Flavor)
 	if err != nil {
 		c.warn("restore", fault.HintOf(err), "none can be done here: %v", err)
 		return

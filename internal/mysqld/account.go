@@ -16,7 +16,8 @@ func (s *Server) writeAccount() (path string, err error) {
 	s.user = "tidemark_" + strings.ToLower(rand.Text()[:12])
 	s.password = rand.Text() + "-9aZ" // as password checks want it
 	account := fmt.Sprintf("'%s'@'localhost'", s.user)
-	statements := fmt.Sprintf("CREATE OR REPLACE USER %s IDENTIFIED BY '%s';\nGRANT ALL PRIVILEGES ON *.* TO %s WITH GRANT OPTION;\n",
+	// The name is made up, so there is no such account.
+	statements := fmt.Sprintf("CREATE USER %s IDENTIFIED BY '%s';\nGRANT ALL PRIVILEGES ON *.* TO %s WITH GRANT OPTION;\n",
 		account, s.password, account)
 	path = filepath.Join(s.dir, "init.sql")
 	if err := durable.WriteFileAtomic(durable.OS{}, path, []byte(statements)); err != nil {

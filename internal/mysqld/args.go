@@ -3,6 +3,8 @@ package mysqld
 import (
 	"fmt"
 	"path/filepath"
+
+	"tidemark/internal/gtid"
 )
 
 // Sizes in bytes.
@@ -39,14 +41,11 @@ func (s *Server) args(initFile string) ([]string, error) {
 		"--socket="+s.Socket(),
 		"--pid-file="+filepath.Join(s.dir, "pid"),
 		"--tmpdir="+tmp,
-		"--slave-load-tmpdir="+tmp,
 		"--init-file="+initFile,
 		fmt.Sprintf("--server-id=%d", o.ServerID),
-		"--skip-log-error", // it inherits our file
 		"--skip-networking",
 		"--skip-name-resolve",
 		"--skip-log-bin",
-		"--skip-slave-start",
 		"--event-scheduler=OFF",
 		"--general-log=OFF",
 		"--slow-query-log=OFF",
@@ -56,11 +55,27 @@ func (s *Server) args(initFile string) ([]string, error) {
 		"--innodb-flush-log-at-trx-commit=0",
 		"--sync-binlog=0",
 		fmt.Sprintf("--innodb-buffer-pool-size=%d", pool),
-		fmt.Sprintf("--innodb-log-file-size=%d", RedoLog(pool)),
 		"--innodb-buffer-pool-load-at-startup=OFF",
 		"--innodb-buffer-pool-dump-at-shutdown=OFF",
 		"--innodb-fast-shutdown=1",
 	)
+	if o.Flavor == gtid.MySQL {
+		args = append(args,
+			"--replica-load-tmpdir="+tmp,
+			"--skip-replica-start",
+			"--mysqlx=OFF",
+			"--gtid-mode=ON",
+			"--enforce-gtid-consistency=ON",
+			fmt.Sprintf("--innodb-redo-log-capacity=%d", RedoLog(pool)),
+		)
+	} else {
+		args = append(args,
+			"--slave-load-tmpdir="+tmp,
+			"--skip-slave-start",
+			"--skip-log-error", // it inherits our file
+			fmt.Sprintf("--innodb-log-file-size=%d", RedoLog(pool)),
+		)
+	}
 	return append(args, o.Args...), nil
 }
 

@@ -61,14 +61,14 @@ func TestSizes(t *testing.T) {
 
 func TestFindNamesWhatIsMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	tools, err := Tools{Mysqld: "/x/mariadbd", Backup: "/x/mariadb-backup", Mbstream: "/x/mbstream"}.Find()
+	tools, err := Tools{Mysqld: "/x/mariadbd", Backup: "/x/mariadb-backup", Mbstream: "/x/mbstream"}.Find(gtid.MariaDB)
 	if err != nil || tools.Mysqld != "/x/mariadbd" {
 		t.Errorf("given tools became %v, %v", tools, err)
 	}
 	if _, err := os.Stat("/usr/sbin/mbstream"); err == nil {
 		t.Skip("mbstream is in /usr/sbin")
 	}
-	if _, err := (Tools{Mysqld: "/x/mariadbd", Backup: "/x/b"}).Find(); err == nil || !strings.Contains(err.Error(), "mbstream") {
+	if _, err := (Tools{Mysqld: "/x/mariadbd", Backup: "/x/b"}).Find(gtid.MariaDB); err == nil || !strings.Contains(err.Error(), "mbstream") {
 		t.Errorf("a missing mbstream gives %v", err)
 	}
 }

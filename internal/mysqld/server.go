@@ -13,6 +13,7 @@ import (
 
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 )
 
 // logLines is how much of a server's log an error shows.
@@ -21,6 +22,7 @@ const logLines = 20
 // Options say on what a server runs, and how.
 type Options struct {
 	Tools    Tools
+	Flavor   gtid.Flavor       // of Tools.Mysqld
 	User     User              // who runs it; must own Datadir and RunDir
 	Datadir  string            // absolute
 	RunDir   string            // for what the server keeps while it runs; absolute, must exist

@@ -1,7 +1,7 @@
 // Package mysqld runs the programs of a database server for a private purpose: a server on a data
 // directory that nobody else uses, reachable through a socket of its own only.
 //
-//	tools, err := mysqld.Tools{}.Find()
+//	tools, err := mysqld.Tools{}.Find(gtid.MariaDB)
 //	version, err := mysqld.ProgramVersion(ctx, tools.Mysqld)
 //	srv, err := mysqld.Start(ctx, mysqld.Options{Tools: tools, Datadir: dir, RunDir: run, ServerID: 7})
 //	conn, err := srv.Connect(ctx)
@@ -32,18 +32,23 @@ type Tools struct {
 	Mbstream string // mbstream
 }
 
-// Find returns the tools with those that are "" looked up in PATH and where distributions keep
-// servers. The error names the first one that is missing.
-func (t Tools) Find() (Tools, error) {
-	for _, tool := range []struct {
+// Find returns the tools of a flavor with those that are "" looked up in PATH and where distributions
+// keep servers. The error names the first one that is missing. MySQL needs its server only.
+func (t Tools) Find(f gtid.Flavor) (Tools, error) {
+	type tool struct {
 		path  *string
 		names []string
 		hint  string
-	}{
-		{&t.Mysqld, []string{"mariadbd", "mysqld"}, "Install the server package (mariadb-server) of the version that was backed up."},
-		{&t.Backup, []string{"mariadb-backup", "mariabackup"}, "Install the package mariadb-backup of the version that was backed up."},
-		{&t.Mbstream, []string{"mbstream"}, "Install the package mariadb-backup of the version that was backed up."},
-	} {
+	}
+	wanted := []tool{{&t.Mysqld, []string{"mysqld"}, "Install MySQL's server of the version that was backed up."}}
+	if f == gtid.MariaDB {
+		wanted = []tool{
+			{&t.Mysqld, []string{"mariadbd", "mysqld"}, "Install the server package (mariadb-server) of the version that was backed up."},
+			{&t.Backup, []string{"mariadb-backup", "mariabackup"}, "Install the package mariadb-backup of the version that was backed up."},
+			{&t.Mbstream, []string{"mbstream"}, "Install the package mariadb-backup of the version that was backed up."},
+		}
+	}
+	for _, tool := range wanted {
 		if *tool.path != "" {
 			continue
 		}

@@ -1,0 +1,193 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+	"tidemark/internal/mysqld"
+)
+
+// applier is a private server that applies relay log files.
+//
+// Its SQL thread runs without a connection to a source. Files get into its relay log by "flush and
+// replace": FLUSH RELAY LOGS makes the server create and list the next files, and ours take the place of
+// those that it has closed; the last one stays its own, and there the SQL thread waits for more. Nothing
+// else works in a running server: it keeps the list of files in memory, and it must have named them
+// itself, in rising order.
+type applier interface {
+	// inject hands a batch over and lets the server apply it.
+	inject(b *batch) error
+	// wait returns when a batch is applied. It tells progress meanwhile, in transactions.
+	wait(ctx context.Context, b *batch, progress func(uint64)) error
+	// end compares the server's position with the planned one, removes all traces of replication, and
+	// reports what the log has left in a state that needs a look.
+	end() error
+	// broken returns err, or that the server has ended, if that is why.
+	broken(err error) error
+	// stop shuts the server down cleanly.
+	stop(ctx context.Context) error
+	// close ends it in any case.
+	close()
+}
+
+// start starts the server and sets it to the position of the base backup.
+func (r *run) startServer(ctx context.Context) (applier, error) {
+	if r.plan.base.Flavor == gtid.MySQL {
+		return r.startMySQL(ctx)
+	}
+	return r.startMariaDB(ctx)
+}
+
+// serverOptions are those of the private server, for either flavor.
+func (r *run) serverOptions(args []string) mysqld.Options {
+	p := r.plan
+	return mysqld.Options{
+		Tools: r.Tools, Flavor: p.base.Flavor, User: r.user, Datadir: r.work.target, RunDir: r.work.runDir(), LogFile: r.work.logFile("server"),
+		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: p.base.Variables, Args: args,
+		DefaultsFile: r.DefaultsExtraFile, PluginDir: r.PluginDir,
+	}
+}
+
+// private is what both appliers have: the server and a session.
+type private struct {
+	run     *run
+	srv     *mysqld.Server
+	conn    *mysqld.Conn
+	started bool // the SQL thread has been
+}
+
+// replace puts the files of a batch in place of those that the server makes. The SQL thread stands.
+func (p *private) replace(b *batch) error {
+	flushes := len(b.files)
+	if p.started {
+		flushes++ // the file at which the SQL thread waits is closed first
+	}
+	for range flushes {
+		if err := p.conn.Exec("FLUSH RELAY LOGS"); err != nil {
+			return err
+		}
+	}
+	slots, err := p.slots(len(b.files))
+	if err != nil {
+		return err
+	}
+	for i, f := range b.files {
+		if err := p.run.FS.Rename(f.path, slots[i]); err != nil {
+			return err
+		}
+		b.files[i].path = slots[i]
+	}
+	return nil
+}
+
+// slots returns the paths of the n relay logs before the one that is the server's.
+func (p *private) slots(n int) ([]string, error) {
+	dir := p.run.work.relayDir()
+	index, err := os.ReadFile(filepath.Join(dir, "relay.index"))
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Fields(string(index))
+	if len(names) < n+1 {
+		return nil, fmt.Errorf("the server lists %d relay logs after so many as %d were asked for", len(names), n+1)
+	}
+	names = names[len(names)-1-n : len(names)-1]
+	for i, name := range names {
+		names[i] = filepath.Join(dir, filepath.Base(name))
+	}
+	return names, nil
+}
+
+// stopped is the error with which the SQL thread has stopped.
+func (p *private) stopped(status map[string]string) error {
+	if status["Last_SQL_Errno"] == "0" {
+		return p.broken(errors.New("the server has stopped applying the log, without an error"))
+	}
+	return fault.New(fault.Other, "apply the log", "", fmt.Errorf("error %s: %s", status["Last_SQL_Errno"], status["Last_SQL_Error"])).
+		WithHint("The server's log is in " + p.run.work.logFile("server") + ".")
+}
+
+// broken prefers to say that the server has ended.
+func (p *private) broken(err error) error {
+	select {
+	case <-p.srv.Exited():
+		return p.srv.Ended()
+	case <-p.run.clock.After(time.Second): // a crash closes connections a little earlier
+		return err
+	}
+}
+
+// zone warns of another system time zone than the backed up server's.
+func (p *private) zone(info mysqld.Info) {
+	if zone := p.run.plan.base.Variables["system_time_zone"]; zone != "" && zone != info.TimeZone {
+		p.run.report.warn("the backed up server's system time zone was %s, here it is %s: "+
+			"statements (not row changes) of sessions without a time zone of their own were applied in the latter", zone, info.TimeZone)
+	}
+}
+
+// arrived compares the server's position in the end with the planned one.
+func (p *private) arrived(at *gtid.State) error {
+	if want := p.run.plan.position; !at.SamePosition(want) {
+		return fault.New(fault.Integrity, "restore", p.run.work.target, fmt.Errorf("the server is at GTID position %s, not %s", orNone(at.String()), want))
+	}
+	return nil
+}
+
+// disabledEvents returns the scheduled events with the status that a replica gives them.
+func (p *private) disabledEvents(status string) (map[string]bool, error) {
+	rows, err := p.conn.Query("SELECT event_schema, event_name FROM information_schema.events WHERE status='" + status + "'")
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool, len(rows))
+	for _, row := range rows {
+		names[quote(row[0])+"."+quote(row[1])] = true
+	}
+	return names, nil
+}
+
+// events reports the scheduled events that the log has left disabled.
+func (p *private) events(before, after map[string]bool) {
+	report := p.run.report
+	for name := range after {
+		if !before[name] {
+			report.EventsDisabled = append(report.EventsDisabled, name)
+		}
+	}
+	slices.Sort(report.EventsDisabled)
+	if n := len(report.EventsDisabled); n > 0 {
+		report.warn("%d scheduled events were created or changed by the log and are disabled now", n)
+	}
+}
+
+// prepared reports what XA RECOVER lists; the name of a transaction is in the fourth column.
+func (p *private) prepared(rows [][]string) {
+	report := p.run.report
+	for _, row := range rows {
+		report.PreparedXA = append(report.PreparedXA, row[3])
+	}
+	if n := len(rows); n > 0 {
+		report.warn("%d XA transactions are prepared at the stop, neither committed nor rolled back", n)
+	}
+}
+
+func (p *private) stop(ctx context.Context) error {
+	_ = p.conn.Close()
+	p.conn = nil
+	return p.srv.Stop(ctx)
+}
+
+func (p *private) close() {
+	if p.conn != nil {
+		_ = p.conn.Close()
+	}
+	p.srv.Close()
+}

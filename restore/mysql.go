@@ -1,0 +1,188 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+	"tidemark/internal/mysqld"
+)
+
+// mysql is an applier that is MySQL. It passes over transactions that it has executed already, so the
+// log may begin anywhere before the position of the base backup, which only the server knows exactly.
+type mysql struct {
+	private
+	disabled map[string]bool // scheduled events, before the log
+}
+
+// mysqlDisabled is the status of a scheduled event on a replica.
+const mysqlDisabled = "REPLICA_SIDE_DISABLED"
+
+// mysqlRelayArgs are a server's options for applying relay logs.
+func (r *run) mysqlRelayArgs() []string {
+	relay := r.work.relayDir()
+	return []string{
+		"--relay-log=" + filepath.Join(relay, "relay"),
+		"--relay-log-index=" + filepath.Join(relay, "relay.index"),
+		"--relay-log-purge=ON",
+		"--relay-log-recovery=OFF",
+		"--relay-log-space-limit=0",
+		"--sync-relay-log=0",
+		"--log-replica-updates=OFF",
+		"--replica-max-allowed-packet=1G",
+		"--replica-sql-verify-checksum=ON",
+		"--replica-preserve-commit-order=ON",
+		fmt.Sprintf("--replica-parallel-workers=%d", max(1, r.Threads)),
+	}
+}
+
+func (r *run) startMySQL(ctx context.Context) (*mysql, error) {
+	srv, err := mysqld.Start(ctx, r.serverOptions(r.mysqlRelayArgs()))
+	if err != nil {
+		return nil, err
+	}
+	m := &mysql{private: private{run: r, srv: srv}}
+	if err := m.prepare(ctx); err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *mysql) prepare(ctx context.Context) (err error) {
+	if m.conn, err = m.srv.Connect(ctx); err != nil {
+		return err
+	}
+	info, err := mysqld.Probe(m.conn)
+	if err != nil {
+		return err
+	}
+	m.zone(info)
+	if m.disabled, err = m.disabledEvents(mysqlDisabled); err != nil {
+		return err
+	}
+	at, err := m.position()
+	if err != nil {
+		return err
+	}
+	p := m.run.plan
+	if !at.Covers(p.start) || !p.position.Covers(at) {
+		return fault.New(fault.Integrity, "use base backup", p.base.ID,
+			fmt.Errorf("it holds %s, and its manifest says at least %s and at most %s", orNone(at.String()), orNone(p.start.String()), p.base.PositionMax.GTID)).
+			WithHint("Run `tidemark verify`, and choose another base backup by a target before this one.")
+	}
+	// With auto-position nothing is asked for where in the source's files the log begins.
+	return m.conn.Exec("RESET REPLICA ALL",
+		"CHANGE REPLICATION SOURCE TO source_host='none', source_user='none', source_auto_position=1")
+}
+
+func (m *mysql) inject(b *batch) error {
+	if m.started {
+		if err := m.conn.Exec("STOP REPLICA SQL_THREAD"); err != nil {
+			return err
+		}
+	}
+	if err := m.replace(b); err != nil {
+		return err
+	}
+	m.started = true
+	return m.conn.Exec("START REPLICA SQL_THREAD")
+}
+
+func (m *mysql) position() (*gtid.State, error) {
+	text, err := m.conn.Value("SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')")
+	if err != nil {
+		return nil, err
+	}
+	return parsePosition(gtid.MySQL, text)
+}
+
+func (m *mysql) wait(ctx context.Context, b *batch, progress func(uint64)) error {
+	pause := time.Millisecond
+	idle := 0
+	var before *gtid.State
+	for {
+		at, err := m.position()
+		if err != nil {
+			return m.broken(err)
+		}
+		if at.Covers(b.position) {
+			return nil
+		}
+		if before == nil || !at.SamePosition(before) {
+			before, idle = at, 0
+		}
+		status, err := m.conn.Row("SHOW REPLICA STATUS")
+		if err != nil {
+			return m.broken(err)
+		}
+		if status["Replica_SQL_Running"] != "Yes" {
+			return m.failed(status)
+		}
+		progress(done(b, status["Relay_Log_File"], status["Relay_Log_Pos"]))
+		if idle, err = m.idle(status, idle); err != nil {
+			return m.broken(err)
+		}
+		if idle > 40 { // two seconds
+			missing := b.position.Set().Clone()
+			missing.Subtract(at.Set())
+			return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("the server has read all it was given and lacks %s", missing))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.run.clock.After(pause):
+			pause = min(2*pause, 50*time.Millisecond)
+		}
+	}
+}
+
+// idle counts how often in a row the server had nothing left to do: the coordinator waits for more, and
+// no worker has a transaction.
+func (m *mysql) idle(status map[string]string, before int) (int, error) {
+	if status["Replica_SQL_Running_State"] != "Replica has read all relay log; waiting for more updates" {
+		return 0, nil
+	}
+	busy, err := m.conn.Value("SELECT COUNT(*) FROM performance_schema.replication_applier_status_by_worker WHERE applying_transaction <> ''")
+	if err != nil || busy != "0" {
+		return 0, err
+	}
+	return before + 1, nil
+}
+
+// failed is the error with which the SQL thread has stopped. Its own says only which worker has one.
+func (m *mysql) failed(status map[string]string) error {
+	rows, err := m.conn.Query("SELECT last_error_number, last_error_message FROM performance_schema.replication_applier_status_by_worker " +
+		"WHERE last_error_number <> 0 LIMIT 1")
+	if err == nil && len(rows) > 0 {
+		status["Last_SQL_Errno"], status["Last_SQL_Error"] = rows[0][0], rows[0][1]
+	}
+	return m.stopped(status)
+}
+
+func (m *mysql) end() error {
+	at, err := m.position()
+	if err != nil {
+		return err
+	}
+	if err := m.arrived(at); err != nil {
+		return err
+	}
+	if err := m.conn.Exec("STOP REPLICA", "RESET REPLICA ALL"); err != nil {
+		return err
+	}
+	after, err := m.disabledEvents(mysqlDisabled)
+	if err != nil {
+		return err
+	}
+	m.events(m.disabled, after)
+	rows, err := m.conn.Query("XA RECOVER CONVERT XID")
+	if err != nil {
+		return err
+	}
+	m.prepared(rows)
+	return nil
+}
