@@ -270,7 +270,8 @@ func (p *Process) args() []string {
 		"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2",
 		"--skip-name-resolve", "--event-scheduler=OFF", "--max-allowed-packet=1G")
 	if p.Binaries.Flavor == MySQL {
-		args = append(args, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
+		args = append(args, "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
+			"--log-error-suppression-list=MY-010908") // a line for every statement that is unsafe by statement
 	} else {
 		args = append(args, "--binlog-format=ROW")
 	}

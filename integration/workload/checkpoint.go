@@ -14,7 +14,7 @@ import (
 // the server restored to that moment holds the same: see Compare.
 type Checkpoint struct {
 	Name    string
-	GTIDPos string    // @@gtid_binlog_pos; "" if nothing was written yet
+	GTIDPos string    // @@gtid_binlog_pos; "" if nothing was written yet. On MySQL @@gtid_executed, in one line
 	File    string    // the binlog being written
 	Pos     int64     // its end
 	Time    time.Time // by the server's clock, in UTC; see CheckpointAt
@@ -72,22 +72,14 @@ func Take(conn *client.Conn, name string) (Checkpoint, error) {
 	fail := func(err error) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("checkpoint %s: %w", name, err)
 	}
-	status, err := query(conn, "SHOW MASTER STATUS")
+	f, err := flavorOf(conn)
 	if err != nil {
 		return fail(err)
 	}
-	if len(status) > 0 {
-		cp.File = status[0][0]
-		if cp.Pos, err = strconv.ParseInt(status[0][1], 10, 64); err != nil {
-			return fail(err)
-		}
-	}
-	gtid, err := query(conn, "SELECT @@gtid_binlog_pos")
-	if err != nil {
+	if cp.File, cp.Pos, cp.GTIDPos, err = f.position(conn); err != nil {
 		return fail(err)
 	}
-	cp.GTIDPos = gtid[0][0]
-	if cp.Objects, cp.Events, err = inventory(conn); err != nil {
+	if cp.Objects, cp.Events, err = inventory(conn, f); err != nil {
 		return fail(err)
 	}
 	if cp.Time, err = now(conn); err != nil {

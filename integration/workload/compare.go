@@ -30,14 +30,31 @@ func (d *Difference) Error() string {
 	return b.String()
 }
 
-// Compare returns a *Difference unless the server holds exactly what the checkpoint says. The
-// status of events is left out: a replica disables those it is given. See CompareEvents.
+// executed is the key, among the differences, of a MySQL server's GTIDs.
+const executed = "gtid_executed"
+
+// Compare returns a *Difference unless the server holds exactly what the checkpoint says, on MySQL
+// with the same GTIDs executed. The status of events is left out: a replica disables those it is
+// given. See CompareEvents.
 func Compare(conn *client.Conn, cp Checkpoint) error {
-	have, _, err := inventory(conn)
+	fail := func(err error) error { return fmt.Errorf("compare with checkpoint %s: %w", cp.Name, err) }
+	f, err := flavorOf(conn)
 	if err != nil {
-		return fmt.Errorf("compare with checkpoint %s: %w", cp.Name, err)
+		return fail(err)
 	}
 	found := map[string]string{}
+	if f == mySQL {
+		if found[executed], err = otherSet(conn, cp.GTIDPos); err != nil {
+			return fail(err)
+		}
+		if found[executed] == "" {
+			delete(found, executed)
+		}
+	}
+	have, _, err := inventory(conn, f)
+	if err != nil {
+		return fail(err)
+	}
 	for name, want := range cp.Objects {
 		got, ok := have[name]
 		switch {
@@ -61,7 +78,11 @@ func Compare(conn *client.Conn, cp Checkpoint) error {
 
 // CompareEvents returns a *Difference unless the events have the status that they had.
 func CompareEvents(conn *client.Conn, cp Checkpoint) error {
-	_, have, err := inventory(conn)
+	f, err := flavorOf(conn)
+	if err != nil {
+		return fmt.Errorf("compare with checkpoint %s: %w", cp.Name, err)
+	}
+	_, have, err := inventory(conn, f)
 	if err != nil {
 		return fmt.Errorf("compare with checkpoint %s: %w", cp.Name, err)
 	}

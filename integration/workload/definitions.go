@@ -28,30 +28,14 @@ func (s *session) table() error {
 	case 3:
 		create = "(id INT PRIMARY KEY, k INT, v TEXT) ENGINE=InnoDB ROW_FORMAT=COMPRESSED"
 	default:
-		create = fmt.Sprintf("(id INT PRIMARY KEY, k INT CHECK (k < 100000), v VARCHAR(100) DEFAULT CONCAT('v', 1)) COMMENT=%s", s.text(60))
+		create = fmt.Sprintf("(id INT PRIMARY KEY, k INT CHECK (k < 100000), v VARCHAR(100) DEFAULT (CONCAT('v', 1))) COMMENT=%s", s.text(60))
+	}
+	if err := s.replace("TABLE", name, create); err != nil {
+		return err
 	}
 	return s.run(
-		"CREATE OR REPLACE TABLE "+name+" "+create,
 		fmt.Sprintf("INSERT INTO %s (id, k, v) VALUES (1001, %d, %s), (1002, 2, 'y')", name, s.key(), s.text(50)),
 		"DROP TABLE IF EXISTS "+s.name("x", 4)+", no_such_table")
-}
-
-func (s *session) alter() error {
-	column, table := fmt.Sprintf("x%d", s.rng.IntN(3)), s.wide()
-	switch s.rng.IntN(7) {
-	case 0, 1:
-		return s.exec("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s INT NOT NULL DEFAULT %d%s", table, column, s.rng.IntN(9), []string{"", " FIRST", " AFTER k"}[s.rng.IntN(3)])
-	case 2:
-		return s.exec("ALTER TABLE %s DROP COLUMN IF EXISTS %s", table, column)
-	case 3:
-		return s.exec("ALTER TABLE %s ADD INDEX IF NOT EXISTS extra (n, k)", table)
-	case 4:
-		return s.exec("DROP INDEX IF EXISTS extra ON %s", table)
-	case 5:
-		return s.exec("ALTER TABLE %s MODIFY COLUMN v VARCHAR(%d), COMMENT='%d'", table, 300+s.rng.IntN(50), s.rng.IntN(100))
-	default:
-		return s.exec("ALTER TABLE %s FORCE", []string{table, "m", "a"}[s.rng.IntN(3)])
-	}
 }
 
 // swap exchanges two tables at once, as tools that change schemas online do.
@@ -64,9 +48,11 @@ func (s *session) swap() error {
 
 func (s *session) partitions() error {
 	name := s.name("xp", 2)
+	if err := s.replace("TABLE", name, "(id INT PRIMARY KEY, v VARCHAR(50)) PARTITION BY RANGE (id) "+
+		"(PARTITION p0 VALUES LESS THAN (5), PARTITION p1 VALUES LESS THAN MAXVALUE)"); err != nil {
+		return err
+	}
 	return s.run(
-		"CREATE OR REPLACE TABLE "+name+" (id INT PRIMARY KEY, v VARCHAR(50)) PARTITION BY RANGE (id) "+
-			"(PARTITION p0 VALUES LESS THAN (5), PARTITION p1 VALUES LESS THAN MAXVALUE)",
 		"INSERT INTO "+name+" VALUES (1, 'a'), (7, "+s.text(40)+"), (9, 'c')",
 		"ALTER TABLE "+name+" REORGANIZE PARTITION p1 INTO (PARTITION p1 VALUES LESS THAN (8), PARTITION p2 VALUES LESS THAN MAXVALUE)",
 		"ALTER TABLE "+name+" "+[]string{"TRUNCATE", "DROP", "REBUILD"}[s.rng.IntN(3)]+" PARTITION p1")
@@ -90,15 +76,19 @@ func (s *session) trigger() error {
 	if s.rng.IntN(2) == 0 {
 		return s.exec("DROP TRIGGER IF EXISTS %s", name)
 	}
-	return s.exec("CREATE OR REPLACE TRIGGER %s BEFORE UPDATE ON t3 FOR EACH ROW SET NEW.n = COALESCE(OLD.n, 0) + %d", name, s.rng.IntN(10))
+	return s.replace("TRIGGER", name, fmt.Sprintf("BEFORE UPDATE ON t3 FOR EACH ROW SET NEW.n = COALESCE(OLD.n, 0) + %d", s.rng.IntN(10)))
 }
 
 func (s *session) procedure() error {
 	procedure, function := s.name("p", 2), s.name("f", 2)
+	if err := s.replace("PROCEDURE", procedure, "(IN a INT) COMMENT "+s.text(20)+" BEGIN "+
+		"INSERT INTO t2 (k, v) VALUES (a, CONCAT('p', a)); UPDATE t1 SET n = a WHERE k = a; END"); err != nil {
+		return err
+	}
+	if err := s.replace("FUNCTION", function, fmt.Sprintf("(a INT) RETURNS INT DETERMINISTIC RETURN a * %d", s.rng.IntN(9))); err != nil {
+		return err
+	}
 	return s.run(
-		"CREATE OR REPLACE PROCEDURE "+procedure+" (IN a INT) COMMENT "+s.text(20)+" BEGIN "+
-			"INSERT INTO t2 (k, v) VALUES (a, CONCAT('p', a)); UPDATE t1 SET n = a WHERE k = a; END",
-		fmt.Sprintf("CREATE OR REPLACE FUNCTION %s (a INT) RETURNS INT DETERMINISTIC RETURN a * %d", function, s.rng.IntN(9)),
 		fmt.Sprintf("CALL %s (%s(%d))", procedure, function, s.key()),
 		"DROP PROCEDURE IF EXISTS "+s.name("p", 2),
 		"DROP FUNCTION IF EXISTS "+s.name("f", 2))
@@ -126,11 +116,12 @@ func (s *session) event() error {
 	case 0:
 		return s.exec("DROP EVENT IF EXISTS %s", name)
 	case 1:
-		return s.run(
-			"CREATE OR REPLACE EVENT "+name+" ON SCHEDULE EVERY 1 HOUR STARTS '2035-01-01 00:00:00' DO DELETE FROM audit",
-			"ALTER EVENT "+name+" DISABLE COMMENT "+s.text(20))
+		if err := s.replace("EVENT", name, "ON SCHEDULE EVERY 1 HOUR STARTS '2035-01-01 00:00:00' DO DELETE FROM audit"); err != nil {
+			return err
+		}
+		return s.run("ALTER EVENT " + name + " DISABLE COMMENT " + s.text(20))
 	default:
-		return s.exec("CREATE OR REPLACE EVENT %s ON SCHEDULE EVERY %d DAY STARTS '2035-01-01 00:00:00' ENDS '2036-01-01 00:00:00' "+
-			"ON COMPLETION PRESERVE DO INSERT INTO audit (what) VALUES ('e')", name, 1+s.rng.IntN(9))
+		return s.replace("EVENT", name, fmt.Sprintf("ON SCHEDULE EVERY %d DAY STARTS '2035-01-01 00:00:00' ENDS '2036-01-01 00:00:00' "+
+			"ON COMPLETION PRESERVE DO INSERT INTO audit (what) VALUES ('e')", 1+s.rng.IntN(9)))
 	}
 }

@@ -13,7 +13,7 @@ const userSchemas = "NOT IN ('mysql', 'information_schema', 'performance_schema'
 
 // inventory describes all that is in the schemas of users, by "table schema.name" and the like,
 // and the status of the events.
-func inventory(conn *client.Conn) (objects map[string]Object, events map[string]string, err error) {
+func inventory(conn *client.Conn, f flavor) (objects map[string]Object, events map[string]string, err error) {
 	// Timestamps are compared as text, and definitions must be quoted alike everywhere.
 	if _, err := conn.Execute("SET @sql_mode=@@sql_mode, @time_zone=@@time_zone, sql_mode='', time_zone='+00:00'"); err != nil {
 		return nil, nil, err
@@ -23,7 +23,7 @@ func inventory(conn *client.Conn) (objects map[string]Object, events map[string]
 			err = e
 		}
 	}()
-	in := inventor{conn: conn, objects: map[string]Object{}, events: map[string]string{}}
+	in := inventor{conn: conn, flavor: f, objects: map[string]Object{}, events: map[string]string{}}
 	for _, step := range []func() error{in.schemas, in.tables, in.triggers, in.routines, in.eventsOf} {
 		if err := step(); err != nil {
 			return nil, nil, err
@@ -34,6 +34,7 @@ func inventory(conn *client.Conn) (objects map[string]Object, events map[string]
 
 type inventor struct {
 	conn    *client.Conn
+	flavor  flavor
 	objects map[string]Object
 	events  map[string]string
 }
@@ -89,10 +90,10 @@ func (in *inventor) tables() error {
 func (in *inventor) sum(table string, columns []string) (rows int64, sum string, err error) {
 	hashes := make([]string, len(columns))
 	for i, c := range columns {
-		hashes[i] = "IFNULL(MD5(" + c + "), '-')"
+		hashes[i] = "IFNULL(" + in.flavor.hash(c) + ", '-')"
 	}
-	result, err := query(in.conn, "SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(MD5(CONCAT_WS('#', "+strings.Join(hashes, ", ")+
-		")), 15), 16, 10) AS UNSIGNED)), 0) FROM "+table)
+	result, err := query(in.conn, "SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT("+
+		in.flavor.hash("CONCAT_WS('#', "+strings.Join(hashes, ", ")+")")+", 15), 16, 10) AS UNSIGNED)), 0) FROM "+table)
 	if err != nil {
 		return 0, "", err
 	}

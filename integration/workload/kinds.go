@@ -14,8 +14,8 @@ type kind struct {
 	run    func(*session) error
 }
 
-// kinds returns what is written, without the groups left out.
-func kinds(o Options) []kind {
+// kinds returns what is written to a server of the flavor, without the groups left out.
+func kinds(o Options, f flavor) []kind {
 	all := []kind{
 		{"transfer", "", 600, (*session).transfer},
 		{"transfer-rollback", "", 30, (*session).transferRollback},
@@ -31,18 +31,15 @@ func kinds(o Options) []kind {
 		{"partitioned", "", 20, (*session).partitioned},
 
 		{"myisam", NonTransactional, 60, (*session).nonTransactional},
-		{"mixed-engines", NonTransactional, 30, (*session).mixedEngines},
 		{"statement", Statements, 60, (*session).statement},
 		{"user-variable", Statements, 15, (*session).userVariable},
 		{"temporary-table", Statements, 10, (*session).temporaryTable},
 		{"procedure-by-statement", Statements, 10, (*session).procedureByStatement},
-		{"sequence", Sequences, 30, (*session).sequence},
 		{"xa", XA, 30, (*session).xa},
 		{"blob", Blobs, 20, (*session).blob},
 		{"big", Blobs, 1, (*session).big},
 
 		{"table", Definitions, 15, (*session).table},
-		{"alter", Definitions, 10, (*session).alter},
 		{"truncate", Definitions, 4, (*session).truncate},
 		{"view", Definitions, 8, (*session).view},
 		{"trigger", Definitions, 6, (*session).trigger},
@@ -53,6 +50,12 @@ func kinds(o Options) []kind {
 		{"partitions", Fragile, 5, (*session).partitions},
 		{"event", Events, 10, (*session).event},
 		{"rotate", Rotation, 1, (*session).rotate},
+	}
+	switch f {
+	case mariaDB:
+		all = append(all, mariaKinds()...)
+	case mySQL:
+		all = append(all, myKinds()...)
 	}
 	return slices.DeleteFunc(all, func(k kind) bool {
 		return slices.Contains(o.Without, k.group) || k.name == "big" && o.BigTransaction <= 0

@@ -14,33 +14,41 @@ const (
 	statementNs = 20   // values of statements.n
 )
 
-// Setup makes the schemas and their first rows, each in its own domain. What is there already,
-// for instance because the server was restarted, is kept.
+// Setup looks what server it is, and makes the schemas and their first rows, each in its own
+// domain. What is there already, for instance because the server was restarted, is kept.
 func (w *Workload) Setup(conn *client.Conn) error {
-	rows, err := query(conn, "SELECT @@SESSION.gtid_domain_id")
-	if err != nil {
-		return err
+	var err error
+	if w.flavor, err = flavorOf(conn); err != nil {
+		return fmt.Errorf("set up the workload: %w", err)
 	}
+	w.kinds = kinds(w.opts, w.flavor)
+	before, err := w.flavor.domain(conn)
+	if err != nil {
+		return fmt.Errorf("set up the workload: %w", err)
+	}
+	var sql []string
 	for d := range w.opts.Domains {
-		sql := []string{
-			fmt.Sprintf("SET SESSION gtid_domain_id=%d", d),
-			fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s CHARACTER SET utf8mb4", w.schema(d)),
-		}
-		for _, table := range tables() {
+		sql = append(sql, w.flavor.setDomain(d)...)
+		sql = append(sql, fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s CHARACTER SET utf8mb4", w.schema(d)))
+		for _, table := range tables(w.flavor) {
 			sql = append(sql, fmt.Sprintf(table, w.schema(d)))
 		}
-		for _, s := range append(sql, firstAccounts(w.schema(d))) {
-			if _, err := conn.Execute(s); err != nil {
-				return fmt.Errorf("set up the workload: %.300s: %w", s, err)
-			}
+		sql = append(sql, firstAccounts(w.schema(d)))
+	}
+	for _, s := range append(sql, w.flavor.setDomain(before)...) {
+		if _, err := conn.Execute(s); err != nil {
+			return fmt.Errorf("set up the workload: %.300s: %w", s, err)
 		}
 	}
-	_, err = conn.Execute("SET SESSION gtid_domain_id=" + rows[0][0])
-	return err
+	return nil
 }
 
 // tables returns the definitions; %[1]s stands for the schema.
-func tables() []string {
+func tables(f flavor) []string {
+	uuid, secondEngine := "UUID", "Aria"
+	if f == mySQL {
+		uuid, secondEngine = "CHAR(36)", "MyISAM"
+	}
 	var defs []string
 	for i := range wideTables {
 		defs = append(defs, fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %%[1]s.t%d (
@@ -52,9 +60,15 @@ func tables() []string {
 			e ENUM('a','b','c'), s SET('x','y','z'), bits BIT(12),
 			d DATE, dt DATETIME(3), ti TIME(6), y YEAR,
 			ts TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
-			j JSON, bin VARBINARY(64), u UUID,
+			j JSON, bin VARBINARY(64), u %s,
 			g INT AS (k * 2) VIRTUAL, h INT AS (k + 1) STORED, hidden INT INVISIBLE DEFAULT 7,
-			KEY (k), KEY (g))`, i))
+			KEY (k), KEY (g))`, i, uuid))
+	}
+	switch f {
+	case mariaDB:
+		defs = append(defs, mariaTables()...)
+	case mySQL:
+		defs = append(defs, myTables()...)
 	}
 	return append(defs,
 		`CREATE TABLE IF NOT EXISTS %[1]s.child (
@@ -69,13 +83,12 @@ func tables() []string {
 		`CREATE TABLE IF NOT EXISTS %[1]s.blobs (id INT PRIMARY KEY, b LONGBLOB)`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.big (id BIGINT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB)`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.m (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100), KEY (k)) ENGINE=MyISAM`,
-		`CREATE TABLE IF NOT EXISTS %[1]s.a (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100), KEY (k)) ENGINE=Aria`,
+		`CREATE TABLE IF NOT EXISTS %[1]s.a (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100), KEY (k)) ENGINE=`+secondEngine,
 		`CREATE TABLE IF NOT EXISTS %[1]s.statements (
 			id BIGINT AUTO_INCREMENT PRIMARY KEY, n INT NOT NULL, v VARCHAR(300), at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), KEY (n))`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.left_side (id BIGINT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(50)) COMMENT='left'`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.right_side (id BIGINT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(50)) COMMENT='right'`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.audit (id BIGINT AUTO_INCREMENT PRIMARY KEY, what CHAR(1), row_id BIGINT UNSIGNED, at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6))`,
-		`CREATE SEQUENCE IF NOT EXISTS %[1]s.numbers CACHE 5`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.numbered (id BIGINT PRIMARY KEY, v VARCHAR(50))`,
 		`CREATE TRIGGER IF NOT EXISTS %[1]s.t0_insert AFTER INSERT ON %[1]s.t0 FOR EACH ROW INSERT INTO %[1]s.audit (what, row_id) VALUES ('i', NEW.id)`,
 		`CREATE TRIGGER IF NOT EXISTS %[1]s.t0_delete AFTER DELETE ON %[1]s.t0 FOR EACH ROW INSERT INTO %[1]s.audit (what, row_id) VALUES ('d', OLD.id)`,

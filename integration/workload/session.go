@@ -79,11 +79,8 @@ func (s *session) open() error {
 	s.conn = conn
 	s.w.gate.RLock()
 	defer s.w.gate.RUnlock()
-	if err := s.run(
-		"SET NAMES utf8mb4",
-		fmt.Sprintf("SET SESSION gtid_domain_id=%d, lock_wait_timeout=5, innodb_lock_wait_timeout=3", s.domain),
-		"USE "+s.schema,
-	); err != nil {
+	if err := s.run(append(s.w.flavor.setDomain(s.domain),
+		"SET NAMES utf8mb4", "SET SESSION lock_wait_timeout=5, innodb_lock_wait_timeout=3", "USE "+s.schema)...); err != nil {
 		return err
 	}
 	if err := s.rollbackPrepared(); err != nil {
@@ -156,6 +153,14 @@ func (s *session) run(statements ...string) error {
 		}
 	}
 	return nil
+}
+
+// replace makes an object in the place of one of that name, if there is one.
+func (s *session) replace(what, name, definition string) error {
+	if s.w.flavor == mySQL {
+		return s.run("DROP "+what+" IF EXISTS "+name, "CREATE "+what+" "+name+" "+definition)
+	}
+	return s.run("CREATE OR REPLACE " + what + " " + name + " " + definition)
 }
 
 // bind runs a prepared statement; values travel as they are.

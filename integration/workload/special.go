@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// nonTransactional changes a MyISAM or Aria table; no rollback undoes it.
+// nonTransactional changes a MyISAM or Aria table (both are MyISAM on MySQL); no rollback undoes it.
 func (s *session) nonTransactional() error { return s.run(s.nonTransactionalSQL()) }
 
 func (s *session) nonTransactionalSQL() string {
@@ -19,12 +19,6 @@ func (s *session) nonTransactionalSQL() string {
 	default:
 		return fmt.Sprintf("INSERT INTO %s (k, v) VALUES (%d, %s), (%d, 'x')", table, k, s.text(80), s.rng.IntN(100))
 	}
-}
-
-// mixedEngines changes MyISAM and InnoDB in one transaction, which is committed or not.
-func (s *session) mixedEngines() error {
-	return s.run("BEGIN", s.nonTransactionalSQL(), s.change(), s.nonTransactionalSQL(), s.change(),
-		[]string{"COMMIT", "ROLLBACK"}[s.rng.IntN(2)])
 }
 
 // byStatement runs f with binlog_format=STATEMENT. All that is run so depends on nothing but
@@ -76,28 +70,13 @@ func (s *session) temporaryTable() error {
 
 func (s *session) procedureByStatement() error {
 	name := s.name("ps", 2)
-	if err := s.exec("CREATE OR REPLACE PROCEDURE %s (a INT, b VARCHAR(100)) BEGIN DECLARE c INT DEFAULT a + 1; "+
-		"INSERT INTO statements (n, v) VALUES (a, b); UPDATE statements SET v = b WHERE n = MOD(c, %d); END", name, statementNs); err != nil {
+	if err := s.replace("PROCEDURE", name, fmt.Sprintf("(a INT, b VARCHAR(100)) BEGIN DECLARE c INT DEFAULT a + 1; "+
+		"INSERT INTO statements (n, v) VALUES (a, b); UPDATE statements SET v = b WHERE n = MOD(c, %d); END", statementNs)); err != nil {
 		return err
 	}
 	return s.byStatement(func() error {
 		return s.exec("CALL %s (%d, %s)", name, s.rng.IntN(statementNs), s.text(100))
 	})
-}
-
-func (s *session) sequence() error {
-	switch s.rng.IntN(8) {
-	case 0:
-		return s.exec("DO SETVAL(numbers, %d)", s.rng.IntN(1000))
-	case 1:
-		name := s.name("seq", 2)
-		return s.run("CREATE OR REPLACE SEQUENCE "+name+" START WITH 10 INCREMENT BY 3 CACHE 2", "DO NEXTVAL("+name+")",
-			"ALTER SEQUENCE "+name+" RESTART 500 MAXVALUE 100000", "DO NEXTVAL("+name+")")
-	case 2:
-		return s.exec("DROP SEQUENCE IF EXISTS %s", s.name("seq", 2))
-	default:
-		return s.exec("REPLACE INTO numbered VALUES (NEXT VALUE FOR numbers, %s)", s.text(40))
-	}
 }
 
 // xa prepares a transaction and then commits it or rolls it back; sometimes in one phase.

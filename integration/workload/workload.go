@@ -1,4 +1,4 @@
-// Package workload writes to a MariaDB server all that a binlog can hold, at random but from a
+// Package workload writes to a MariaDB or MySQL server all that a binlog can hold, at random but from a
 // seed, and knows the truth: what a copy of the server at some point must contain.
 //
 //	w := workload.New(seed, workload.Options{Domains: 2, MaxBlob: 32 << 20})
@@ -10,8 +10,9 @@
 //	err = w.CheckInvariants(restored)              // holds at every transaction boundary
 //
 // Transactions of a domain touch only the tables of that domain's schema (prefix_0, prefix_1
-// and on), so that a replica may apply domains in any order. All sessions need SUPER: the
-// workload switches domains and binlog formats.
+// and on), so that a replica may apply domains in any order. On MySQL, which has no domains, they
+// are schemas and no more. All sessions need SUPER, or root's privileges on MySQL: the workload
+// switches domains and binlog formats.
 //
 // The seed decides what each worker does, but not how workers interleave: one worker and a
 // fixed number of transactions make the same statements every time.
@@ -42,8 +43,10 @@ const (
 	Events           Group = "events"           // CREATE, ALTER, DROP EVENT
 	NonTransactional Group = "nontransactional" // MyISAM and Aria
 	Statements       Group = "statements"       // binlog_format=STATEMENT, user variables, temporary tables
-	Sequences        Group = "sequences"
+	Sequences        Group = "sequences"        // MariaDB only
 	XA               Group = "xa"
+	Tagged           Group = "tagged"   // transactions with tagged GTIDs; MySQL only
+	Formats          Group = "formats"  // compressed transactions, partial rows and JSON; MySQL only
 	Blobs            Group = "blobs"    // blobs up to MaxBlob, transactions of BigTransaction bytes
 	Rotation         Group = "rotation" // FLUSH BINARY LOGS
 
@@ -74,9 +77,10 @@ type Dial func() (*client.Conn, error)
 // Workload is made by New. Setup comes first; then Run, checkpoints and the rest may run
 // at the same time.
 type Workload struct {
-	opts  Options
-	seed  uint64
-	kinds []kind
+	opts   Options
+	seed   uint64
+	flavor flavor // known, as kinds, after Setup
+	kinds  []kind
 
 	gate sync.RWMutex // held for reading during a transaction, for writing during a checkpoint
 	runs atomic.Uint64
@@ -86,7 +90,7 @@ type Workload struct {
 	acked map[int]int64
 }
 
-// New returns a workload; it does nothing yet.
+// New returns a workload; it does nothing yet, and what it will write depends on the server.
 func New(seed int64, o Options) *Workload {
 	if o.Schema == "" {
 		o.Schema = "wl"
@@ -95,7 +99,7 @@ func New(seed int64, o Options) *Workload {
 		o.MaxBlob = 256 << 10
 	}
 	o.Domains = max(o.Domains, 1)
-	return &Workload{opts: o, seed: uint64(seed), kinds: kinds(o), stats: map[string]int{}, acked: map[int]int64{}}
+	return &Workload{opts: o, seed: uint64(seed), stats: map[string]int{}, acked: map[int]int64{}}
 }
 
 // Run writes with so many workers until n transactions are done, or, if n is 0, until ctx is

@@ -29,12 +29,8 @@ func seed(t *testing.T) int64 {
 }
 
 // start returns a server with the workload set up, which is the primary of the tests.
-func start(t *testing.T, o workload.Options) (*servertest.Server, *workload.Workload) {
+func start(t *testing.T, b servertest.Binaries, o workload.Options) (*servertest.Server, *workload.Workload) {
 	t.Helper()
-	b := servertest.Require(t)
-	if b.Flavor != "mariadb" {
-		t.Skipf("the workload is for MariaDB, the server is %s", b.Flavor)
-	}
 	primary := servertest.Start(t, servertest.Options{ServerID: 1, Binaries: b, Extra: []string{"--max-binlog-size=4M"}})
 	w := workload.New(seed(t), o)
 	if err := w.Setup(primary.Conn()); err != nil {
@@ -59,8 +55,10 @@ func run(t *testing.T, w *workload.Workload, dial workload.Dial, f func()) {
 	f()
 }
 
-func TestCheckpoints(t *testing.T) {
-	primary, w := start(t, workload.Options{Domains: 2})
+func TestCheckpoints(t *testing.T) { servertest.Each(t, "", checkpoints) }
+
+func checkpoints(t *testing.T, b servertest.Binaries) {
+	primary, w := start(t, b, workload.Options{Domains: 2})
 	conn := primary.Conn()
 	var last workload.Checkpoint
 	run(t, w, primary.Process.Conn, func() {
@@ -90,8 +88,8 @@ func TestCheckpoints(t *testing.T) {
 	if err := errors.Join(workload.Compare(conn, cp), workload.CompareEvents(conn, cp), w.CheckInvariants(conn)); err != nil {
 		t.Fatal(err)
 	}
-	if cp.GTIDPos != primary.Value("SELECT @@gtid_binlog_pos") {
-		t.Error("comparing wrote to the binlog")
+	if again, err := workload.Take(conn, "again"); err != nil || again.GTIDPos != cp.GTIDPos {
+		t.Errorf("comparing wrote to the binlog: %v", err)
 	}
 	for table, sql := range map[string]string{
 		"table wl_0.t1":     "INSERT INTO wl_0.t1 (k) VALUES (5)",
@@ -105,7 +103,11 @@ func TestCheckpoints(t *testing.T) {
 		}
 		primary.Exec(sql)
 		err := workload.Compare(conn, cp)
-		if !errors.As(err, &difference) || len(difference.Found) != 1 || difference.Found[table] == "" {
+		objects := 1
+		if b.Flavor == servertest.MySQL {
+			objects = 2 // and the GTIDs
+		}
+		if !errors.As(err, &difference) || len(difference.Found) != objects || difference.Found[table] == "" {
 			t.Errorf("after %s: %v", sql, err)
 		}
 	}
@@ -127,15 +129,20 @@ func TestCheckpoints(t *testing.T) {
 
 // TestOnce shows that no kind fails for a reason other than collision, and that the choices
 // of one worker follow from the seed.
-func TestOnce(t *testing.T) {
-	primary, w := start(t, workload.Options{BigTransaction: 2 << 20, MaxBlob: 32 << 20})
-	before := primary.Query("SHOW MASTER STATUS")
+func TestOnce(t *testing.T) { servertest.Each(t, "", once) }
+
+func once(t *testing.T, b servertest.Binaries) {
+	primary, w := start(t, b, workload.Options{BigTransaction: 2 << 20, MaxBlob: 32 << 20})
+	before, err := workload.Take(primary.Conn(), "before")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 10 {
 		if err := w.Once(t.Context(), primary.Process.Conn); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if after := primary.Query("SHOW MASTER STATUS"); fmt.Sprint(before) == fmt.Sprint(after) {
+	if err := workload.Compare(primary.Conn(), before); err == nil {
 		t.Error("nothing was written")
 	}
 
@@ -157,8 +164,12 @@ func TestOnce(t *testing.T) {
 // so nothing in the workload is beyond the binlog, and times and positions mean what they
 // should.
 func TestReplay(t *testing.T) {
-	servertest.Require(t, "mariadb-binlog", "mariadb")
-	primary, w := start(t, workload.Options{Domains: 2, BigTransaction: 5 << 20, MaxBlob: 4 << 20})
+	servertest.Each(t, servertest.MariaDB, replay, "mariadb-binlog", "mariadb")
+	servertest.Each(t, servertest.MySQL, replay, "mysqlbinlog", "mysql")
+}
+
+func replay(t *testing.T, b servertest.Binaries) {
+	primary, w := start(t, b, workload.Options{Domains: 2, BigTransaction: 5 << 20, MaxBlob: 4 << 20})
 	var middle workload.Checkpoint
 	var err error
 	run(t, w, primary.Process.Conn, func() {
@@ -174,7 +185,7 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	second := servertest.Start(t, servertest.Options{ServerID: 2})
+	second := servertest.Start(t, servertest.Options{ServerID: 2, Binaries: b})
 	conn := second.Conn()
 	var files, rest []string
 	for _, row := range primary.Query("SHOW BINARY LOGS") {
@@ -206,22 +217,32 @@ func TestReplay(t *testing.T) {
 }
 
 // TestReplica lets a replica follow with parallel workers.
-func TestReplica(t *testing.T) {
-	primary, w := start(t, workload.Options{Domains: 3, BigTransaction: 1 << 20})
+func TestReplica(t *testing.T) { servertest.Each(t, "", replica) }
+
+func replica(t *testing.T, b servertest.Binaries) {
+	primary, w := start(t, b, workload.Options{Domains: 3, BigTransaction: 1 << 20})
 	primary.Exec("CREATE USER repl@'%' IDENTIFIED BY 'repl'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
-	replica := servertest.Start(t, servertest.Options{ServerID: 2, Extra: []string{"--slave-parallel-threads=4", "--slave-parallel-mode=optimistic"}})
-	replica.Exec(fmt.Sprintf("CHANGE MASTER TO master_host='127.0.0.1', master_port=%d, master_user='repl', master_password='repl', master_use_gtid=slave_pos", primary.Port),
-		"START SLAVE")
+	extra := []string{"--slave-parallel-threads=4", "--slave-parallel-mode=optimistic"}
+	change := "CHANGE MASTER TO master_host='127.0.0.1', master_port=%d, master_user='repl', master_password='repl', master_use_gtid=slave_pos"
+	begin, wait, show := "START SLAVE", "SELECT MASTER_GTID_WAIT('%s', 1)", "SHOW SLAVE STATUS"
+	if b.Flavor == servertest.MySQL {
+		extra = []string{"--replica-parallel-workers=4"}
+		change = "CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', source_port=%d, source_user='repl', source_password='repl', " +
+			"source_auto_position=1, get_source_public_key=1"
+		begin, wait, show = "START REPLICA", "SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', 1)", "SHOW REPLICA STATUS"
+	}
+	replica := servertest.Start(t, servertest.Options{ServerID: 2, Binaries: b, Extra: extra})
+	replica.Exec(fmt.Sprintf(change, primary.Port), begin)
 	run(t, w, primary.Process.Conn, func() { time.Sleep(2 * time.Second) })
 	cp, err := w.Checkpoint(primary.Conn(), "end")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 60 {
-		if replica.Value("SELECT MASTER_GTID_WAIT('"+cp.GTIDPos+"', 1)") == "0" {
+		if replica.Value(fmt.Sprintf(wait, cp.GTIDPos)) == "0" {
 			break
 		}
-		for _, row := range replica.Query("SHOW SLAVE STATUS") {
+		for _, row := range replica.Query(show) {
 			if s := strings.Join(row, " | "); !strings.Contains(s, " | Yes | Yes | ") {
 				t.Fatalf("replica stopped: %s", s)
 			}
@@ -233,8 +254,10 @@ func TestReplica(t *testing.T) {
 }
 
 // TestKill crashes the server under the workload, which goes on when it is back.
-func TestKill(t *testing.T) {
-	primary, w := start(t, workload.Options{Patience: 30 * time.Second, Without: []workload.Group{workload.Fragile}})
+func TestKill(t *testing.T) { servertest.Each(t, "", kill) }
+
+func kill(t *testing.T, b servertest.Binaries) {
+	primary, w := start(t, b, workload.Options{Patience: 30 * time.Second, Without: []workload.Group{workload.Fragile}})
 	run(t, w, primary.Process.Conn, func() {
 		for range 2 {
 			time.Sleep(time.Second)
