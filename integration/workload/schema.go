@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/client"
@@ -30,7 +31,7 @@ func (w *Workload) Setup(conn *client.Conn) error {
 	for d := range w.opts.Domains {
 		sql = append(sql, w.flavor.setDomain(d)...)
 		sql = append(sql, fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s CHARACTER SET utf8mb4", w.schema(d)))
-		for _, table := range tables(w.flavor) {
+		for _, table := range tables(w.flavor, slices.Contains(w.opts.Without, NonTransactional)) {
 			sql = append(sql, fmt.Sprintf(table, w.schema(d)))
 		}
 		sql = append(sql, firstAccounts(w.schema(d)))
@@ -44,10 +45,13 @@ func (w *Workload) Setup(conn *client.Conn) error {
 }
 
 // tables returns the definitions; %[1]s stands for the schema.
-func tables(f flavor) []string {
-	uuid, secondEngine := "UUID", "Aria"
+func tables(f flavor, transactional bool) []string {
+	uuid, engine, secondEngine := "UUID", "MyISAM", "Aria"
 	if f == mySQL {
 		uuid, secondEngine = "CHAR(36)", "MyISAM"
+	}
+	if transactional {
+		engine, secondEngine = "InnoDB", "InnoDB"
 	}
 	var defs []string
 	for i := range wideTables {
@@ -82,7 +86,7 @@ func tables(f flavor) []string {
 		`CREATE TABLE IF NOT EXISTS %[1]s.part (id INT, k INT, v VARCHAR(200), PRIMARY KEY (id, k)) PARTITION BY HASH (k) PARTITIONS 4`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.blobs (id INT PRIMARY KEY, b LONGBLOB)`,
 		`CREATE TABLE IF NOT EXISTS %[1]s.big (id BIGINT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB)`,
-		`CREATE TABLE IF NOT EXISTS %[1]s.m (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100), KEY (k)) ENGINE=MyISAM`,
+		`CREATE TABLE IF NOT EXISTS %[1]s.m (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100), KEY (k)) ENGINE=`+engine,
 		`CREATE TABLE IF NOT EXISTS %[1]s.a (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT, v VARCHAR(100), KEY (k)) ENGINE=`+secondEngine,
 		`CREATE TABLE IF NOT EXISTS %[1]s.statements (
 			id BIGINT AUTO_INCREMENT PRIMARY KEY, n INT NOT NULL, v VARCHAR(300), at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), KEY (n))`,
