@@ -14,8 +14,8 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/durable"
-	"tidemark/internal/gtid"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 	"tidemark/replica"
 )
 

@@ -278,7 +278,9 @@ func (s *Set) remove(of source, i interval) {
 			left = append(left, interval{max(j.first, i.end), j.end})
 		}
 	}
-	if s.m[of] = left; len(left) == 0 {
+	if len(left) == 0 {
 		delete(s.m, of)
+		return
 	}
+	s.m[of] = left
 }
