@@ -20,7 +20,8 @@ var layers = [][]string{
 	{"internal/daemon"},
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/expire"},
 	{"internal/catalog"},
-	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/mysqld"},
+	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/mysqld",
+		"basebackup/clone"}, // the format of a copy: made by basebackup, read by restore
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
 	{"internal/fault", "internal/clock"},
 }
