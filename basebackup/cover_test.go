@@ -53,6 +53,21 @@ func TestNotCovered(t *testing.T) {
 	})
 }
 
+// TestBounds archives the bounds of a copy that does not say more of its position.
+func TestBounds(t *testing.T) {
+	l := newLogged(t, 3)
+	info := l.at(3)
+	info.Flavor, info.File, info.GTIDMin, info.GTID = gtid.MySQL, nil, "8d1c2b2e-0000-0000-0000-000000000001:1-5", "8d1c2b2e-0000-0000-0000-000000000001:1-9"
+	b, err := Take(context.Background(), l.options(&engine{data: []byte("x"), info: info}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := l.Catalog.Bases(context.Background())
+	if err != nil || len(list) != 1 || list[0].PositionMin.GTID != info.GTIDMin || list[0].PositionMax.GTID != info.GTID || b.Segment != 4 {
+		t.Errorf("%+v, %v", *b, err)
+	}
+}
+
 // TestCoveredLater archives the position while the backup waits for it.
 func TestCoveredLater(t *testing.T) {
 	l := newLogged(t, 2)

@@ -46,28 +46,29 @@ func (m *MySQL) Name() string { return "clone" }
 
 // Check asks the server for all that would make a copy fail, or be of no use.
 func (m *MySQL) Check(ctx context.Context) error {
+	_, _, err := m.prepare(ctx)
+	return err
+}
+
+// prepare examines the server, and says where it is.
+func (m *MySQL) prepare(ctx context.Context) (*source, place, error) {
 	conn, err := m.dial(ctx)
 	if err != nil {
-		return err
+		return nil, place{}, err
 	}
 	defer hangUp(conn)
-	_, err = m.examine(conn)
-	return err
+	s, err := m.examine(conn)
+	if err != nil {
+		return nil, place{}, err
+	}
+	at, err := m.position(conn)
+	return s, at, err
 }
 
 // Stream copies the server. The copy is as of its end; which transactions it holds the server does
 // not say before it is started on it, so there is a lower and an upper bound, from before and after.
 func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
-	conn, err := m.dial(ctx)
-	if err != nil {
-		return Info{}, err
-	}
-	defer hangUp(conn)
-	s, err := m.examine(conn)
-	if err != nil {
-		return Info{}, err
-	}
-	before, err := m.position(conn)
+	s, before, err := m.prepare(ctx)
 	if err != nil {
 		return Info{}, err
 	}
@@ -75,13 +76,12 @@ func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	// The first session may have been idle for longer than the server lets it.
-	last, err := m.dial(ctx)
+	conn, err := m.dial(ctx)
 	if err != nil {
 		return Info{}, err
 	}
-	defer hangUp(last)
-	after, err := m.position(last)
+	defer hangUp(conn)
+	after, err := m.position(conn)
 	if err != nil {
 		return Info{}, err
 	}
@@ -89,7 +89,7 @@ func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, m.failed(fmt.Errorf("another server answers now: its UUID is %s, and was %s", after.uuid, before.uuid))
 	}
 	// A table may have become one that is not copied meanwhile.
-	empty, err := m.emptyTables(last)
+	empty, err := m.emptyTables(conn)
 	if err != nil {
 		return Info{}, err
 	}

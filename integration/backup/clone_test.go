@@ -1,7 +1,10 @@
 package backup
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
 
 	"tidemark/basebackup"
@@ -22,6 +26,7 @@ import (
 	"tidemark/internal/clock"
 	"tidemark/internal/clone"
 	"tidemark/internal/durable"
+	"tidemark/replica"
 )
 
 // original is a MySQL server that is cloned.
@@ -243,6 +248,37 @@ func TestCloneIdle(t *testing.T) {
 	}
 	c.Restart()
 	c.Exec("INSERT INTO d.shared VALUES (3)")
+}
+
+// TestCloneTLS copies over encrypted connections, from a server that takes no others.
+func TestCloneTLS(t *testing.T) {
+	o := newOriginal(t, "--require-secure-transport=ON")
+	e := o.engine()
+	if err := e.Check(context.Background()); err == nil {
+		t.Error("connected without TLS")
+	}
+	ca, err := os.ReadFile(filepath.Join(o.Datadir, "ca.pem")) // the server makes one at its first start
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	e.Primary.Dial = func(ctx context.Context) (*client.Conn, error) {
+		return replica.Dial(ctx, replica.Options{Host: o.Addr, User: servertest.User, Password: password, TLS: &tls.Config{
+			InsecureSkipVerify: true, // its name is no host's; who signed it is checked
+			VerifyConnection: func(s tls.ConnectionState) error {
+				_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots})
+				return err
+			},
+		}})
+	}
+	var b bytes.Buffer
+	if _, err := e.Stream(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := clone.Extract(context.Background(), &b, t.TempDir(), durable.OS{}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestCloneUnderLoad finds in a copy exactly the transactions that it says it has.
