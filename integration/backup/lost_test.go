@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tidemark/integration/servertest"
 	"tidemark/internal/fault"
 )
 
@@ -16,7 +17,11 @@ import (
 // mariadb-backup leave tables without their definition while it says that all went well. Such a copy is
 // refused, and no other.
 func TestLostDefinition(t *testing.T) {
-	s := newSite(t)
+	servertest.Each(t, servertest.MariaDB, lostDefinition, "mariadb-backup", "mbstream")
+}
+
+func lostDefinition(t *testing.T, b servertest.Binaries) {
+	s := newSiteOn(t, b)
 	copies := func() (refused bool, orphans []string) {
 		t.Helper()
 		var stream bytes.Buffer

@@ -30,12 +30,16 @@ type point struct {
 // moments by every kind of target. Each restored server holds exactly what the primary held then:
 // every table by checksum, every definition, and the GTID position. N= sets how many restores.
 func TestTargets(t *testing.T) {
-	n := harness.Count(t, 5)
+	servertest.Each(t, servertest.MariaDB, targets, "mariadb-backup", "mbstream")
+}
+
+func targets(t *testing.T, b servertest.Binaries) {
+	harness.Use(t, b)
+	n := harness.CountOn(t, b, 5, 2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d restores", seed, n)
 	r := rand.New(rand.NewPCG(seed, 2))
-	servertest.Require(t, "mariadb-backup", "mbstream")
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=8M"}})
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=8M"}})
 	srv.CreateUser(servertest.User, "secret")
 	srv.Exec("CREATE DATABASE marks", "CREATE TABLE marks.m (id INT AUTO_INCREMENT PRIMARY KEY)")
 	dir := t.TempDir()

@@ -17,6 +17,7 @@ import (
 type Binaries struct {
 	Flavor  string // MariaDB or MySQL
 	Version string // as the server says it: "10.11.19"
+	System  bool   // found in PATH, not in a prefix
 
 	Mysqld   string
 	Backup   string // mariadb-backup
@@ -45,7 +46,7 @@ func (e *Missing) Error() string {
 // server must be there; other programs are checked with Has by those who need them.
 func Find(prefix string) (Binaries, error) {
 	dirs, where := searchDirs(prefix)
-	b := Binaries{by: "install-deps.sh"}
+	b := Binaries{System: prefix == "", by: "install-deps.sh"}
 	if prefix != "" {
 		b.by = "install-servers.sh"
 	}
