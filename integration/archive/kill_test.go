@@ -17,11 +17,16 @@ import (
 // TestKill kills `tidemark run` at random moments under load, starts it again, and in the end finds
 // every byte of the server's binlogs in the archive, each once. N= sets how often (make test N=20).
 func TestKill(t *testing.T) {
-	kills := harness.Count(t, 5)
+	servertest.Each(t, servertest.MariaDB, kill)
+}
+
+func kill(t *testing.T, b servertest.Binaries) {
+	harness.Use(t, b) // it takes base backups too
+	kills := harness.CountOn(t, b, 5, 2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)
 	r := rand.New(rand.NewPCG(seed, 1))
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=4M"}})
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=4M"}})
 	srv.CreateUser(servertest.User, "secret")
 	dir := t.TempDir()
 	tool, err := harness.Build(dir)

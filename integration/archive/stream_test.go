@@ -26,7 +26,11 @@ import (
 
 // TestStream archives a server under load in process and finds the server's own files in the archive.
 func TestStream(t *testing.T) {
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=4M"}})
+	servertest.Each(t, servertest.MariaDB, stream, "mariadb-binlog")
+}
+
+func stream(t *testing.T, b servertest.Binaries) {
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=4M"}})
 	srv.CreateUser(servertest.User, "secret")
 	dir := t.TempDir()
 	cfg := configure(t, srv, dir)
@@ -55,13 +59,12 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, srv, filepath.Join(dir, "archive"))
-	standardTools(t, filepath.Join(dir, "archive"))
+	standardTools(t, b, filepath.Join(dir, "archive"))
 }
 
 // standardTools reads segments as the format promises: with zstd and mariadb-binlog alone.
-func standardTools(t *testing.T, archive string) {
+func standardTools(t *testing.T, bins servertest.Binaries, archive string) {
 	t.Helper()
-	bins := servertest.Require(t, "mariadb-binlog")
 	segments, err := filepath.Glob(filepath.Join(archive, "shop/log/00000001/*.binlog.zst"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("no segments: %v", err)

@@ -38,7 +38,11 @@ type site struct {
 
 func newSite(t *testing.T, extra ...string) *site {
 	t.Helper()
-	b := servertest.Require(t, "mariadb-backup", "mbstream")
+	return newSiteOn(t, servertest.Require(t, "mariadb-backup", "mbstream"), extra...)
+}
+
+func newSiteOn(t *testing.T, b servertest.Binaries, extra ...string) *site {
+	t.Helper()
 	s := &site{Archive: archivetest.InDir(t), t: t, state: filepath.Join(t.TempDir(), "state"), archived: map[string]bool{}}
 	s.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: extra})
 	s.srv.CreateUser(servertest.User, password)
@@ -155,7 +159,11 @@ func (s *site) restore(b *catalog.Base, extra ...string) *servertest.Server {
 // TestUnderLoad backs up a server that is written to, and finds in the copy exactly the transactions
 // that the manifest's position says.
 func TestUnderLoad(t *testing.T) {
-	s := newSite(t, "--max-binlog-size=100K")
+	servertest.Each(t, servertest.MariaDB, underLoad, "mariadb-backup", "mbstream")
+}
+
+func underLoad(t *testing.T, b servertest.Binaries) {
+	s := newSiteOn(t, b, "--max-binlog-size=100K")
 	s.srv.Exec("CREATE TABLE d.big (id INT PRIMARY KEY, x LONGTEXT)")
 	for i := range 20 {
 		s.srv.Exec(fmt.Sprintf("INSERT INTO d.big VALUES (%d, REPEAT(MD5(%d), 32768))", i, i)) // 1 MiB
@@ -178,32 +186,32 @@ func TestUnderLoad(t *testing.T) {
 		archive(p)
 	}
 	before := time.Now()
-	b, err := basebackup.Take(context.Background(), o)
+	base, err := basebackup.Take(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	after := time.Now()
 	written := stop()
 	t.Logf("%s in %d parts, %d bytes, %d stored, position %s at %s, in %s; %d transactions written",
-		b.ID, len(b.Parts), b.PlainBytes, b.StoredBytes(), b.PositionMax.GTID, b.Source, b.Finished.Sub(b.Started), written)
+		base.ID, len(base.Parts), base.PlainBytes, base.StoredBytes(), base.PositionMax.GTID, base.Source, base.Finished.Sub(base.Started), written)
 
 	if fmt.Sprint(phases) != "[check copy wait commit done]" {
 		t.Errorf("phases %v", phases)
 	}
-	if b.Consistent.Before(before) || b.Consistent.After(after) || len(b.Parts) < 2 || b.ServerID != 7 || b.Timeline != 1 || b.ToLSN == 0 {
-		t.Errorf("manifest: %+v", *b)
+	if base.Consistent.Before(before) || base.Consistent.After(after) || len(base.Parts) < 2 || base.ServerID != 7 || base.Timeline != 1 || base.ToLSN == 0 {
+		t.Errorf("manifest: %+v", *base)
 	}
 	for name, want := range map[string]string{"innodb_page_size": "16384", "innodb_data_file_path": "ibdata1:12M:autoextend", "lower_case_table_names": "0",
 		"innodb_checksum_algorithm": "full_crc32", "character_set_server": s.srv.Value("SELECT @@character_set_server")} {
-		if b.Variables[name] != want {
-			t.Errorf("variable %s is %q", name, b.Variables[name])
+		if base.Variables[name] != want {
+			t.Errorf("variable %s is %q", name, base.Variables[name])
 		}
 	}
 	list, err := s.Catalog.Bases(context.Background())
-	if err != nil || len(list) != 1 || list[0].ID != b.ID {
+	if err != nil || len(list) != 1 || list[0].ID != base.ID {
 		t.Fatalf("archived: %v, %v", list, err)
 	}
-	pos, err := gtid.ParsePosition(b.PositionMax.GTID)
+	pos, err := gtid.ParsePosition(base.PositionMax.GTID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +220,7 @@ func TestUnderLoad(t *testing.T) {
 		t.Fatalf("the backup has %d of %d transactions: the test shows nothing", want, written)
 	}
 
-	r := s.restore(b)
+	r := s.restore(base)
 	if got := r.Value("SELECT CONCAT_WS(' ', COUNT(*), MIN(id), MAX(id)) FROM d.t"); got != fmt.Sprintf("%d 1 %d", want, want) {
 		t.Errorf("rows restored: %s, and the position says %d", got, want)
 	}

@@ -9,13 +9,18 @@ import (
 	"strings"
 	"testing"
 
+	"tidemark/integration/servertest"
 	"tidemark/internal/fault"
 )
 
 // TestLostTable copies a server on which tables are dropped and created anew, which makes mariadb-backup
 // lose them while it says that all went well. Such a copy is refused, and no other.
 func TestLostTable(t *testing.T) {
-	s := newSite(t)
+	servertest.Each(t, servertest.MariaDB, lostTable, "mariadb-backup", "mbstream")
+}
+
+func lostTable(t *testing.T, b servertest.Binaries) {
+	s := newSiteOn(t, b)
 	// always is a table that is there at any time. Others are missed if their tablespace is there alone.
 	copies := func(always string) (refused bool, lost []string) {
 		t.Helper()

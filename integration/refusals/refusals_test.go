@@ -29,15 +29,22 @@ type world struct {
 	dropped string    // GTID of a transaction in the archive
 }
 
-func newWorld(t *testing.T) *world {
+// each runs a test on each version of MariaDB.
+func each(t *testing.T, test func(*testing.T, *world)) {
+	servertest.Each(t, servertest.MariaDB, func(t *testing.T, b servertest.Binaries) {
+		harness.Use(t, b)
+		test(t, newWorld(t, b))
+	}, "mariadb-backup", "mbstream")
+}
+
+func newWorld(t *testing.T, b servertest.Binaries) *world {
 	t.Helper()
-	servertest.Require(t, "mariadb-backup", "mbstream")
 	w := &world{dir: t.TempDir(), before: time.Now().Add(-time.Hour)}
 	var err error
 	if w.tool, err = harness.Build(w.dir); err != nil {
 		t.Fatal(err)
 	}
-	w.srv = servertest.Start(t, servertest.Options{ServerID: 7})
+	w.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
 	w.srv.CreateUser(servertest.User, "secret")
 	w.config = w.configure(t, w.dir, servertest.User, "secret", "")
 	d, err := harness.Start(w.tool, w.config, filepath.Join(w.dir, "run.log"))
@@ -111,8 +118,9 @@ func (w *world) refused(t *testing.T, kind fault.Kind, words string, args ...str
 }
 
 // TestRefusedPrimary: what is wrong with the primary or the account is said, and no archive is begun.
-func TestRefusedPrimary(t *testing.T) {
-	w := newWorld(t)
+func TestRefusedPrimary(t *testing.T) { each(t, primary) }
+
+func primary(t *testing.T, w *world) {
 	fresh := func(name, user, password, more string) string {
 		return w.configure(t, filepath.Join(w.dir, name), user, password, more)
 	}
@@ -141,7 +149,7 @@ func TestRefusedPrimary(t *testing.T) {
 		}
 	})
 	t.Run("log_bin off", func(t *testing.T) {
-		off := servertest.Start(t, servertest.Options{ServerID: 8, Extra: []string{"--skip-log-bin"}})
+		off := servertest.Start(t, servertest.Options{ServerID: 8, Binaries: w.srv.Binaries, Extra: []string{"--skip-log-bin"}})
 		off.CreateUser(servertest.User, "secret")
 		dir := filepath.Join(w.dir, "logbin")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -165,8 +173,9 @@ func TestRefusedPrimary(t *testing.T) {
 }
 
 // TestRefusedInput: configurations, directories and targets that cannot be.
-func TestRefusedInput(t *testing.T) {
-	w := newWorld(t)
+func TestRefusedInput(t *testing.T) { each(t, input) }
+
+func input(t *testing.T, w *world) {
 	target := filepath.Join(w.dir, "restored")
 	restore := func(more ...string) []string {
 		return append([]string{"restore", "shop", "--config", w.config, "--target-dir", target}, more...)
@@ -213,8 +222,9 @@ func TestRefusedInput(t *testing.T) {
 }
 
 // TestRefusedDamage: a damaged archive is refused by restore and named by verify.
-func TestRefusedDamage(t *testing.T) {
-	w := newWorld(t)
+func TestRefusedDamage(t *testing.T) { each(t, damage) }
+
+func damage(t *testing.T, w *world) {
 	segments := w.objects(t, "log/*/*.binlog.zst")
 	manifests := w.objects(t, "log/*/*-*.json")
 	parts := w.objects(t, "base/*/*.mbstream.zst")
