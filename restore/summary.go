@@ -23,7 +23,7 @@ type Transaction struct {
 
 // String returns all of it on a line.
 func (t *Transaction) String() string {
-	return fmt.Sprintf("%s at %s: %s", t.GTID, stamp(t.Time), t.What)
+	return fmt.Sprintf("%s at %s: %s", t.GTID, t.Time.UTC().Format(time.RFC3339Nano), t.What)
 }
 
 // describe copies what is to be kept of a transaction.
@@ -63,9 +63,14 @@ func (s *summary) set(t *summary) {
 func (s *summary) observe(typ binlog.Type, body []byte) {
 	switch {
 	case typ == binlog.TypeQuery || typ == binlog.TypeQueryCompressed || typ == binlog.TypeExecuteLoadQuery:
-		if s.typ == 0 {
+		if s.typ == 0 && !(typ == binlog.TypeQuery && opens(body)) {
 			s.typ, s.body = typ, append(s.body[:0], body[:min(len(body), keep)]...)
 		}
+	case typ == typePayload:
+		unpack(body, func(typ binlog.Type, body []byte) bool {
+			s.observe(typ, body)
+			return s.typ == 0
+		})
 	case typ == typeTableMap:
 		if s.typ == 0 && !s.mapped {
 			s.mapped, s.body = true, append(s.body[:0], body[:min(len(body), keep)]...)
@@ -75,6 +80,12 @@ func (s *summary) observe(typ binlog.Type, body []byte) {
 			s.typ = typ
 		}
 	}
+}
+
+// opens reports whether a statement is one with which MySQL's transactions begin.
+func opens(body []byte) bool {
+	_, text := queryText(body, 13, false)
+	return text == "BEGIN" || strings.HasPrefix(text, "XA START ")
 }
 
 func rowVerb(typ binlog.Type) string {
