@@ -39,6 +39,10 @@ type logTx struct {
 // TestEvents reads the files of a real server, and its stream from many places, and compares what is
 // found with what the server itself says.
 func TestEvents(t *testing.T) {
+	servertest.Each(t, servertest.MariaDB, events)
+}
+
+func events(t *testing.T, b servertest.Binaries) {
 	for _, tt := range []struct{ name, option string }{
 		{"checksums", "--binlog-checksum=CRC32"},
 		{"none", "--binlog-checksum=NONE"},
@@ -47,7 +51,7 @@ func TestEvents(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
-			srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--max-binlog-size=2M", tt.option}})
+			srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=2M", tt.option}})
 			srv.CreateUser(servertest.User, "secret")
 			write(t, srv, int64(seed>>1))
 			files := readLogs(t, srv)
@@ -143,7 +147,11 @@ func checkLog(t *testing.T, f *logFile, buffer int) {
 			}
 			row := f.rows[i]
 			begins := row[2] == "Gtid"
-			if num(row[1]) != ev.Offset || num(row[4]) != ev.EndOffset() || num(row[3]) != uint64(ev.ServerID) || begins != ev.Begin {
+			end := num(row[4])
+			if end == 0 && i+1 < len(f.rows) { // MariaDB 11.4 and later write no position into what went through a cache
+				end = num(f.rows[i+1][1])
+			}
+			if num(row[1]) != ev.Offset || end != ev.EndOffset() || num(row[3]) != uint64(ev.ServerID) || begins != ev.Begin {
 				t.Fatalf("%s, buffer %d: event %d is %+v, the server says %q", f.name, buffer, i, ev.Header, row)
 			}
 			if begins {
@@ -244,7 +252,8 @@ func checkStream(t *testing.T, srv *servertest.Server, files []*logFile, r repli
 			t.Errorf("%+v: %s differs at %d", r, f.name, common(got[j], f.data))
 		}
 	}
-	if r.After != "" && passed == 0 {
+	// With an index of GTIDs (MariaDB 11.4 and later) the server may go to the place at once.
+	if r.After != "" && passed == 0 && len(srv.Query("SHOW VARIABLES LIKE 'binlog_gtid_index'")) == 0 {
 		t.Errorf("%+v: the file's first events did not come", r)
 	}
 	// An idle server says so, and since when that is known.

@@ -24,7 +24,11 @@ import (
 // TestStandardTools reads an archive as docs/format.md says it can be read without tidemark: each
 // segment with zstd and mariadb-binlog, and a base backup with zstd and mbstream.
 func TestStandardTools(t *testing.T) {
-	bin := servertest.Require(t, "mariadb-binlog", "mariadb-backup", "mbstream")
+	servertest.Each(t, servertest.MariaDB, readByTools, "mariadb-binlog", "mariadb-backup", "mbstream")
+}
+
+func readByTools(t *testing.T, bin servertest.Binaries) {
+	harness.Use(t, bin)
 	if _, err := exec.LookPath("zstd"); err != nil {
 		if os.Getenv("TIDEMARK_MUST_RUN") == "1" {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ func myKinds() []kind {
 		{"rows-query", Formats, 15, (*session).rowsQuery},
 		{"partial-json", Formats, 40, (*session).partialJSON},
 		{"document", "", 40, (*session).document},
+		{"xa-apart", XA, 15, (*session).xaApart},
 		{"alter", Definitions, 10, (*session).alterMySQL},
 	}
 }
@@ -101,6 +102,28 @@ func (s *session) document() error {
 		"ST_SRID(POINT(%d, %d), 4326), STRING_TO_VECTOR('[1, %d, -0.5]'))",
 		id, s.text(20), s.rng.IntN(5), s.rng.IntN(1000), s.rng.IntN(100), s.text(30), 100+s.rng.IntN(3000),
 		[]string{"NULL", `'{"a": 1, "b": [1, {"c": 2}]}'`, "'[]'"}[s.rng.IntN(3)], s.rng.IntN(80), s.rng.IntN(80), s.rng.IntN(100))
+}
+
+// xaApart does something else between the two phases of an XA transaction, which MySQL lets a
+// session do, so that other transactions lie between them in the binlog.
+func (s *session) xaApart() error {
+	s.n++
+	xid := fmt.Sprintf("'%s%d'", s.xidPrefix(), s.n)
+	if err := s.run("XA START "+xid, fmt.Sprintf("UPDATE blobs SET b = LEFT(b, 50) WHERE id = %d", s.rng.IntN(8)), "XA END "+xid, "XA PREPARE "+xid); err != nil {
+		if tolerated(err) {
+			_, _ = s.conn.Execute("XA END " + xid)
+			_, _ = s.conn.Execute("XA ROLLBACK " + xid)
+		}
+		return err
+	}
+	err := s.transfer()
+	if err != nil {
+		if !tolerated(err) {
+			return err
+		}
+		err = cmp.Or(s.run("ROLLBACK"), err)
+	}
+	return cmp.Or(s.run([]string{"XA COMMIT ", "XA ROLLBACK "}[s.rng.IntN(2)]+xid), err)
 }
 
 // alterMySQL changes a wide table. What is there already, or is not, cannot be said in the
