@@ -93,6 +93,9 @@ func TestCloneGivenUp(t *testing.T) {
 	if _, err := o.engine().Stream(ctx, &after{n: 10 << 20, fn: cancel}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	begin := time.Now()
+	o.Exec("ALTER TABLE d.big FORCE", "RENAME TABLE d.big TO d.large", "TRUNCATE d.t")
+	t.Logf("DDL after a copy that was given up: %s", time.Since(begin))
 	o.idle()
 	broken := errors.New("bucket gone")
 	r, w := io.Pipe()
