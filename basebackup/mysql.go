@@ -103,6 +103,7 @@ func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
 // clone speaks to the clone plugin.
 func (m *MySQL) clone(ctx context.Context, w io.Writer) (clone.Totals, error) {
 	var conns [2]net.Conn
+	var ids []uint32
 	for i := range conns {
 		conn, err := m.dial(ctx)
 		if err == nil {
@@ -115,14 +116,37 @@ func (m *MySQL) clone(ctx context.Context, w io.Writer) (clone.Totals, error) {
 			return clone.Totals{}, err
 		}
 		conns[i] = conn.Conn.Conn // below its framing; nothing is under way
+		ids = append(ids, conn.GetConnectionID())
 	}
 	out := &remembering{w: w}
 	totals, err := clone.Copy(ctx, clone.Options{Data: conns[0], Ack: conns[1], Clock: m.Clock}, out)
+	if err != nil {
+		m.release(ctx, ids)
+	}
 	switch {
 	case err == nil, ctx.Err() != nil, out.err != nil: // of an archive that fails nothing is to be said here
 		return totals, err
 	}
 	return totals, m.failed(err)
+}
+
+// release ends the sessions of a copy that was given up. A server that loses sight of a recipient
+// would keep its snapshot, which takes disk, for five minutes in case that comes back.
+func (m *MySQL) release(ctx context.Context, ids []uint32) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+	defer cancel()
+	conn, err := m.dial(ctx)
+	if err != nil {
+		return // the server is gone, or will notice by itself
+	}
+	defer hangUp(conn)
+	for _, id := range ids {
+		// After a restart of the server the number may be another session's, which is no clone of ours.
+		rows, err := query(conn, fmt.Sprintf("SELECT 1 FROM performance_schema.processlist WHERE id = %d AND command = 'Clone' AND user = SUBSTRING_INDEX(USER(), '@', 1)", id))
+		if err == nil && len(rows) == 1 {
+			_, _ = conn.Execute(fmt.Sprintf("KILL %d", id)) // it may have ended
+		}
+	}
 }
 
 // patient lets a session wait for us. The server's own limits, a minute to take what it sends, are

@@ -30,8 +30,10 @@ func (a *after) Write(p []byte) (int, error) {
 }
 
 // TestCloneDonorLost kills the server, and its sessions, in the middle of a copy.
-func TestCloneDonorLost(t *testing.T) {
-	o := newOriginal(t)
+func TestCloneDonorLost(t *testing.T) { onMySQL(t, cloneDonorLost) }
+
+func cloneDonorLost(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b)
 	o.fill(20)
 	kill := func(kind string) func() {
 		return func() {
@@ -85,14 +87,19 @@ func (o *original) idle() {
 }
 
 // TestCloneGivenUp ends the context, and fails the archive: soon the server takes the next copy.
-func TestCloneGivenUp(t *testing.T) {
-	o := newOriginal(t)
+func TestCloneGivenUp(t *testing.T) { onMySQL(t, cloneGivenUp) }
+
+func cloneGivenUp(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b)
 	o.fill(10)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if _, err := o.engine().Stream(ctx, &after{n: 10 << 20, fn: cancel}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	begin := time.Now()
+	o.Exec("ALTER TABLE d.big FORCE", "RENAME TABLE d.big TO d.large", "TRUNCATE d.t")
+	t.Logf("DDL after a copy that was given up: %s", time.Since(begin))
 	o.idle()
 	broken := errors.New("bucket gone")
 	r, w := io.Pipe()
@@ -108,8 +115,10 @@ func TestCloneGivenUp(t *testing.T) {
 }
 
 // TestCloneRefused finds out before the first byte what would make a copy fail or be of no use.
-func TestCloneRefused(t *testing.T) {
-	o := newOriginal(t)
+func TestCloneRefused(t *testing.T) { onMySQL(t, cloneRefused) }
+
+func cloneRefused(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b)
 	refused := func(want, hint string) {
 		t.Helper()
 		n := 0

@@ -35,12 +35,14 @@ type original struct {
 	t *testing.T
 }
 
-func newOriginal(t *testing.T, extra ...string) *original {
+// onMySQL runs a scenario on every version of MySQL.
+func onMySQL(t *testing.T, scenario func(*testing.T, servertest.Binaries)) {
 	t.Helper()
-	b := servertest.Require(t)
-	if b.Flavor != "mysql" {
-		t.Skipf("clones are made of MySQL servers, and this one is %s", b.Flavor)
-	}
+	servertest.Each(t, servertest.MySQL, scenario)
+}
+
+func newOriginal(t *testing.T, b servertest.Binaries, extra ...string) *original {
+	t.Helper()
 	o := &original{servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: extra}), t}
 	o.CreateUser(servertest.User, password)
 	o.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'", "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY, x VARCHAR(200))")
@@ -205,8 +207,10 @@ func (o *original) fill(n int) {
 }
 
 // TestCloneIdle copies all kinds of files and names.
-func TestCloneIdle(t *testing.T) {
-	o := newOriginal(t)
+func TestCloneIdle(t *testing.T) { onMySQL(t, cloneIdle) }
+
+func cloneIdle(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b)
 	o.Exec("CREATE DATABASE `empty`", "CREATE DATABASE `b-ä$`",
 		"CREATE TABLE `b-ä$`.`x/y.z ü` (id INT PRIMARY KEY, x JSON, g GEOMETRY)", "INSERT INTO `b-ä$`.`x/y.z ü` VALUES (1, '{\"a\": 1}', POINT(1, 2))",
 		"CREATE TABLE d.zipped (id INT PRIMARY KEY, x LONGTEXT) ROW_FORMAT=COMPRESSED", "INSERT INTO d.zipped VALUES (1, REPEAT('abc', 100000))",
@@ -251,8 +255,10 @@ func TestCloneIdle(t *testing.T) {
 }
 
 // TestCloneTLS copies over encrypted connections, from a server that takes no others.
-func TestCloneTLS(t *testing.T) {
-	o := newOriginal(t, "--require-secure-transport=ON")
+func TestCloneTLS(t *testing.T) { onMySQL(t, cloneTLS) }
+
+func cloneTLS(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b, "--require-secure-transport=ON")
 	e := o.engine()
 	if err := e.Check(context.Background()); err == nil {
 		t.Error("connected without TLS")
@@ -272,18 +278,20 @@ func TestCloneTLS(t *testing.T) {
 			},
 		}})
 	}
-	var b bytes.Buffer
-	if _, err := e.Stream(context.Background(), &b); err != nil {
+	var stream bytes.Buffer
+	if _, err := e.Stream(context.Background(), &stream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := clone.Extract(context.Background(), &b, t.TempDir(), durable.OS{}); err != nil {
+	if _, err := clone.Extract(context.Background(), &stream, t.TempDir(), durable.OS{}); err != nil {
 		t.Error(err)
 	}
 }
 
 // TestCloneUnderLoad finds in a copy exactly the transactions that it says it has.
-func TestCloneUnderLoad(t *testing.T) {
-	o := newOriginal(t, "--max-binlog-size=4M", "--innodb-buffer-pool-size=32M")
+func TestCloneUnderLoad(t *testing.T) { onMySQL(t, cloneUnderLoad) }
+
+func cloneUnderLoad(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b, "--max-binlog-size=4M", "--innodb-buffer-pool-size=32M")
 	o.fill(40)
 	o.Exec("CREATE TABLE d.holes (id INT PRIMARY KEY, n INT, x LONGTEXT) COMPRESSION='zlib'",
 		"INSERT INTO d.holes SELECT * FROM d.big WHERE id < 10")
@@ -336,8 +344,10 @@ func countGTIDs(t *testing.T, s *servertest.Server) int {
 }
 
 // TestCloneUnderDDL makes, drops, renames, swaps, rebuilds and empties tables while they are copied.
-func TestCloneUnderDDL(t *testing.T) {
-	o := newOriginal(t, "--innodb-buffer-pool-size=32M")
+func TestCloneUnderDDL(t *testing.T) { onMySQL(t, cloneUnderDDL) }
+
+func cloneUnderDDL(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b, "--innodb-buffer-pool-size=32M")
 	o.fill(20)
 	for i := range 3 {
 		o.Exec(fmt.Sprintf("CREATE DATABASE e%d", i))
@@ -347,7 +357,7 @@ func TestCloneUnderDDL(t *testing.T) {
 		}
 		o.Exec(fmt.Sprintf("CREATE TABLE e%d.zip ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=%d AS SELECT id, x FROM d.big WHERE id < 3", i, []int{8, 4, 1}[i]))
 	}
-	for try := range 3 {
+	for try := range 2 {
 		var failed atomic.Bool
 		stop := o.load(3, func(exec func(string) error, s, r int) {
 			for _, sql := range []string{
@@ -362,6 +372,14 @@ func TestCloneUnderDDL(t *testing.T) {
 				"DROP TABLE e%[1]d.new",
 				"OPTIMIZE TABLE e%[1]d.alter",
 				"ALTER TABLE e%[1]d.zip FORCE",
+				"CREATE TABLESPACE ts%[1]d ADD DATAFILE 'ts%[1]d.ibd'",
+				"CREATE TABLE e%[1]d.shared TABLESPACE ts%[1]d AS SELECT id, x FROM d.big WHERE id < 3",
+				"DROP TABLE e%[1]d.shared",
+				"DROP TABLESPACE ts%[1]d",
+				"CREATE DATABASE more%[1]d",
+				"CREATE TABLE more%[1]d.parts (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3 AS SELECT id FROM d.big",
+				"ALTER TABLE more%[1]d.parts COALESCE PARTITION 1",
+				"DROP DATABASE more%[1]d",
 			} {
 				if err := exec(fmt.Sprintf(sql, s, r, r+1)); err != nil && !failed.Swap(true) {
 					t.Errorf("%s: %v", fmt.Sprintf(sql, s, r, r+1), err)

@@ -23,9 +23,12 @@ func (a *app) newBackup() *cobra.Command {
 	return &cobra.Command{
 		Use:   "backup [CLUSTER]",
 		Short: "Take a base backup now",
-		Long: `Take a base backup of the cluster's primary now and put it into the archive. It has to run on the
-server's machine, as a user that may read the data directory, with mariadb-backup of the server's
-version. It streams: nothing is stored on this machine in between.
+		Long: `Take a base backup of the cluster's primary now and put it into the archive. It streams: nothing is
+stored on this machine in between.
+
+MariaDB is copied by mariadb-backup of the server's version: this has to run on the server's machine,
+as a user that may read the data directory. MySQL is cloned over the network, from any machine; the
+server needs its clone plugin.
 
 The backup counts once the archived log has reached its position, so "tidemark run" must be archiving
 the cluster. Until then, and after any failure, there is nothing in the archive but objects that
@@ -105,7 +108,7 @@ func (a *app) engine(cfg *config.Config, cl *config.Cluster, flavor gtid.Flavor)
 		p.TLS = basebackup.TLS{On: true, Verify: mode != config.TLSRequired, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key}
 	}
 	if flavor == gtid.MySQL {
-		return &basebackup.MySQL{Primary: p, Clock: a.Clock}, nil
+		return &basebackup.MySQL{Primary: p, Clock: a.Clock, AllowEmptyTables: cl.Base.Empty}, nil
 	}
 	return &basebackup.MariaDB{Primary: p, Datadir: cl.Base.DataDir, Threads: cl.Base.Threads,
 		StateDir: filepath.Join(cfg.StateDir, cl.Name, "backup"), Clock: a.Clock, FS: durable.OS{}}, nil

@@ -75,8 +75,8 @@ type app struct {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tidemark",
-		Short: "Continuous archiving and point-in-time recovery for MariaDB",
-		Long: `Tidemark archives the binary log of a MariaDB server as it is written, takes base
+		Short: "Continuous archiving and point-in-time recovery for MariaDB and MySQL",
+		Long: `Tidemark archives the binary log of a MariaDB or MySQL server as it is written, takes base
 backups, and restores the server to any moment in between.
 
 The configuration is read from ` + config.DefaultFile + ` or the file that --config names.

@@ -40,11 +40,12 @@ func (a *app) newRestore() *cobra.Command {
 		Long: `Make a data directory that holds exactly the transactions before the target, in commit order: the
 newest base backup before it, and the archived log from there on. The base backup is extracted and
 prepared, a private server is started on it (on a socket only), and applies the log up to the target.
-It needs mariadbd, mariadb-backup and mbstream of the version that was backed up.
+It needs the server of the version that was backed up: mariadbd, mariadb-backup and mbstream, or mysqld.
 
 Without a target everything that is archived is restored. --to-time stops before the first
 transaction, in commit order, whose commit time is at or after it; MariaDB records whole seconds.
---to-gtid stops after a transaction, --before-gtid before it. --to-position stops at a place in the
+--to-gtid stops after a transaction, or with a set of MySQL's where the log holds just that;
+--before-gtid stops before one. --to-position stops at a place in the
 server's binlog, rounded down to the end of a transaction. A target that the archive does not cover is
 refused: a restore is never silently short.
 
@@ -67,7 +68,7 @@ command. --dry-run shows what would be done, and what lies on both sides of the 
 	f := cmd.Flags()
 	f.StringVar(&o.dir, "target-dir", "", "`directory` to restore into; it becomes the data directory")
 	f.StringVar(&o.toTime, "to-time", "", "stop before the first transaction of this `time` or later, as 2026-11-21T09:41:00Z")
-	f.StringVar(&o.toGTID, "to-gtid", "", "stop after this `GTID`, or one of each domain, separated by commas")
+	f.StringVar(&o.toGTID, "to-gtid", "", "stop after this `GTID`, or one of each domain, separated by commas, or at this set of MySQL's")
 	f.StringVar(&o.beforeGTID, "before-gtid", "", "stop before this `GTID`")
 	f.StringVar(&o.toPosition, "to-position", "", "stop at this `FILE:OFFSET` of the server's binlog")
 	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline to restore (default the newest)")

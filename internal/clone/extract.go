@@ -21,9 +21,9 @@ const (
 )
 
 // Extract makes a data directory of a stream: MySQL starts on it as on one that it has cloned itself,
-// and finds the GTIDs of the copy in it. dir is made if it is missing, and must be empty but for
-// names that begin with a dot. With a nil
-// error all is durable; otherwise what is in dir is of no use.
+// and finds the GTIDs of the copy in it. dir is made if it is missing. It must
+// be empty but for names that begin with a dot, which are the caller's, and lost+found. With a nil error
+// all is durable; otherwise what is in dir is of no use.
 //
 // An error of the stream itself is of kind Integrity. One of in's is passed on.
 func Extract(ctx context.Context, in io.Reader, dir string, fsys durable.FS) (Totals, error) {
@@ -51,8 +51,7 @@ func empty(fsys durable.FS, dir string) error {
 	if err := durable.MkdirAll(fsys, dir); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	// What begins with a dot is no file of a server; the caller may have marked the directory.
-	entries, err := fsys.ReadDir(dir, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") })
+	entries, err := fsys.ReadDir(dir, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found" })
 	if err != nil {
 		return fmt.Errorf("look into the data directory: %w", err)
 	}

@@ -173,6 +173,13 @@ func TestExtractRefuses(t *testing.T) {
 	if _, err := Extract(context.Background(), bytes.NewReader(b), dir, durable.OS{}); !fault.Is(err, fault.TargetNotEmpty) {
 		t.Errorf("over other data: %v", err)
 	}
+	ours := t.TempDir()
+	if err := os.WriteFile(filepath.Join(ours, ".ours"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Extract(context.Background(), bytes.NewReader(b), ours, durable.OS{}); err != nil {
+		t.Errorf("beside a file of ours: %v", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Extract(ctx, bytes.NewReader(b), t.TempDir(), durable.OS{}); !errors.Is(err, context.Canceled) {

@@ -117,7 +117,7 @@ func (k fileKey) place(name string) (string, error) {
 	if !filepath.IsLocal(clean) || filepath.Clean(clean) != clean || clean == "." || strings.ContainsAny(clean, "\x00\\") {
 		return "", fmt.Errorf("the file %q is not inside the data directory", name)
 	}
-	if first, _, _ := strings.Cut(clean, "/"); first == scratch || first == statusDir {
+	if first, _, _ := strings.Cut(clean, "/"); first == scratch || first == statusDir || first[0] == '.' {
 		return "", fmt.Errorf("the file %q has a name that cannot be", name)
 	}
 	return clean, nil

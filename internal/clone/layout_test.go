@@ -22,7 +22,7 @@ func read(t *testing.T, dir, name string) string {
 // TestNames refuses names that lead out of the data directory, or to where only we write.
 func TestNames(t *testing.T) {
 	for _, name := range []string{"/etc/passwd", "../x", "./../x", "d/../../x", "./d/../x", "", ".", "./", "d//x", "d/", "d/x\x00y", `d\x`,
-		"#tidemark/data-1", "#clone/#view_status", "././x", "#tidemark", "./#clone/x"} {
+		"#tidemark/data-1", "#clone/#view_status", "././x", "#tidemark", "./#clone/x", "./.tidemark-restore", ".d/x"} {
 		items := slices.Insert(whole(), 4, item{desc: meta(stateFiles, 9, name, 6, 0)})
 		dir, err := extract(t, stream(t, items))
 		if !fault.Is(err, fault.Integrity) {

@@ -74,6 +74,10 @@ func setScalar(v reflect.Value, text string) (err error) {
 		*p = text
 	case *time.Duration:
 		*p, err = parseDuration(text)
+	case *bool:
+		if *p = text == "true"; !*p && text != "false" {
+			err = fmt.Errorf("%q is neither true nor false", text)
+		}
 	case *int:
 		if *p, err = strconv.Atoi(text); err != nil {
 			err = fmt.Errorf("%q is not a whole number", text)

@@ -129,7 +129,10 @@ func (l *loader) scalars(node ast.Node, o option) (texts []string, why string) {
 		case *ast.FloatNode:
 			texts = append(texts, n.Token.Value)
 		case *ast.BoolNode:
-			return nil, "it is true or false where something else is expected: put a text in quotes"
+			if _, isBool := o.value.Interface().(bool); !isBool {
+				return nil, "it is true or false where something else is expected: put a text in quotes"
+			}
+			texts = append(texts, n.Token.Value)
 		case *ast.NullNode:
 			return nil, "it has no value: give it one or remove the key"
 		case *ast.AnchorNode, *ast.AliasNode:
