@@ -122,6 +122,8 @@ func TestFileProblems(t *testing.T) {
 		{shop + "    segment: {max_size: 64MB}\n", "4:25", `"64MB" is not a size: write a number of bytes, or of KiB, MiB, GiB or TiB, as 64MiB`},
 		{shop + "    segment: {max_size: 1KiB}\n", "4:25", `1KiB is not between 64KiB and 4GiB`},
 		{shop + "    spool: {max_size: 1MiB}\n", "4:23", `1MiB is less than four segments of 64MiB`},
+		{shop + "    base: {allow_empty_tables: maybe}\n", "4:32", `"maybe" is neither true nor false`},
+		{shop + "    user: true\n", "4:11", "it is true or false where something else is expected"},
 		{shop + "    server_id: five\n", "4:16", `"five" is not a whole number`},
 		{shop + "    server_id: \"5\"\n", "4:16", `quoted text where a number is expected`},
 		{shop + "    server_id: 4294967296\n", "4:16", `not a whole number from 0 to 4294967295`},

@@ -84,7 +84,7 @@ func TestSetCode(t *testing.T) {
 func TestSetModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
-	any := func() GTID {
+	some := func() GTID {
 		g := GTID{UUID: UUID{byte(1 + rng.IntN(2))}, Seq: 1 + rng.Uint64N(20)}
 		if rng.IntN(3) == 0 {
 			g.Tag = "t"
@@ -103,12 +103,12 @@ func TestSetModel(t *testing.T) {
 		s, model := new(Set), map[GTID]bool{}
 		other, otherModel := new(Set), map[GTID]bool{}
 		for range rng.IntN(12) {
-			g := any()
+			g := some()
 			other.Add(g)
 			otherModel[g] = true
 		}
 		for range 60 {
-			g := any()
+			g := some()
 			switch rng.IntN(8) {
 			case 0:
 				s.Remove(g)
@@ -129,7 +129,7 @@ func TestSetModel(t *testing.T) {
 				}
 				model[g] = true
 			}
-			if int(s.Count()) != len(model) || s.Empty() != (len(model) == 0) || s.Contains(any()) && len(model) == 0 {
+			if int(s.Count()) != len(model) || s.Empty() != (len(model) == 0) || s.Contains(some()) && len(model) == 0 {
 				t.Fatalf("seed %d: %s counts %d, not %d", seed, s, s.Count(), len(model))
 			}
 			if s.ContainsSet(other) != contains(model, otherModel) || other.ContainsSet(s) != contains(otherModel, model) {
