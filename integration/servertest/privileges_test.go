@@ -33,7 +33,10 @@ func TestPrivileges(t *testing.T) {
 			return errors.Join(
 				run(b.Client, "-e", "SHOW BINARY LOG STATUS; SHOW BINARY LOGS; SELECT @@gtid_executed"),
 				run(b.Binlog, "--read-from-remote-server", "--raw", "--result-file="+t.TempDir()+"/", "binlog.000001"),
-				run(b.Client, "-e", "LOCK INSTANCE FOR BACKUP")) // as a clone does
+				run(b.Client, "-e", "LOCK INSTANCE FOR BACKUP"), // as a clone does
+				// Before it, which files and tables there are; a subquery of two rows is an error.
+				run(b.Client, "-e", "SELECT COUNT(*) FROM information_schema.INNODB_TABLESPACES; SELECT IF((SELECT COUNT(*) FROM information_schema.TABLES "+
+					"WHERE (TABLE_SCHEMA, TABLE_NAME) IN (('mysql', 'user'), ('sys', 'sys_config'))) = 2, 1, (SELECT 1 UNION SELECT 2))"))
 		})
 	}, "mysqlbinlog", "mysql")
 }
