@@ -169,7 +169,14 @@ func TestReplay(t *testing.T) {
 }
 
 func replay(t *testing.T, b servertest.Binaries) {
-	primary, w := start(t, b, workload.Options{Domains: 2, BigTransaction: 5 << 20, MaxBlob: 4 << 20})
+	o := workload.Options{Domains: 2, BigTransaction: 5 << 20, MaxBlob: 4 << 20}
+	if strings.HasPrefix(b.Version, "11.8.") {
+		// Its client then says, in about every third run, that a temporary table is not there that a
+		// statement just before has made. A server that applies the same log itself finds it: see
+		// TestReplica, and the restores of TestTargets.
+		o.Without = append(o.Without, workload.Statements)
+	}
+	primary, w := start(t, b, o)
 	var middle workload.Checkpoint
 	var err error
 	run(t, w, primary.Process.Conn, func() {
