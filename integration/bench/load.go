@@ -80,7 +80,11 @@ func prepare(p *servertest.Process) error {
 		stmts = append(stmts, fmt.Sprintf("CREATE TABLE bench.t%d (id INT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(80) NOT NULL, KEY (k))", t),
 			fmt.Sprintf("INSERT INTO bench.t%d SELECT seq, seq, UUID(), UUID() FROM (WITH RECURSIVE s AS (SELECT 1 AS seq UNION ALL SELECT seq + 1 FROM s WHERE seq < %d) SELECT seq FROM s) x", t, rows))
 	}
-	return p.Exec(append([]string{"SET max_recursive_iterations=1000000"}, stmts...)...)
+	deep := "SET max_recursive_iterations=1000000"
+	if p.Binaries.Flavor == servertest.MySQL {
+		deep = "SET cte_max_recursion_depth=1000000"
+	}
+	return p.Exec(append([]string{deep}, stmts...)...)
 }
 
 func binlogBytes(p *servertest.Process) (int64, error) {

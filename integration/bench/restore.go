@@ -16,11 +16,13 @@ import (
 	"tidemark/integration/servertest"
 )
 
-// benchRestore applies the same log to the same base backup in two ways: by tidemark restore, and
-// by mariadb-binlog piped into the client of a server, as it is by default and with relaxed durability.
+// benchRestore applies the same log to the same base backup in two ways: by tidemark restore, with one
+// applier and with several, and by mariadb-binlog (mysqlbinlog) piped into the client of a server, as it
+// is by default and with relaxed durability.
 func benchRestore(args []string) error {
 	fs := flag.NewFlagSet("restore", flag.ContinueOnError)
 	count := fs.Int("transactions", 60000, "transactions in the log")
+	name := fs.String("server", "", "version of the server: mariadb-10.11, mariadb-11.8, mysql-9.7; empty: the system's")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -30,13 +32,25 @@ func benchRestore(args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &restoreBench{dir: dir}
+	if b.bin, err = binaries(*name); err != nil {
+		return err
+	}
 	defer b.close()
 	if err := b.archive(*count); err != nil {
 		return err
 	}
-	ours, err := b.ours()
+	ours, err := b.ours("ours")
 	if err != nil {
 		return err
+	}
+	var parallel []report
+	threads := []string{"1", "4"}
+	for _, n := range threads {
+		r, err := b.ours("ours-"+n, "--threads", n)
+		if err != nil {
+			return err
+		}
+		parallel = append(parallel, r)
 	}
 	relaxed, err := b.theirs("2")
 	if err != nil {
@@ -49,18 +63,36 @@ func benchRestore(args []string) error {
 	fmt.Printf("\n%d transactions\n", ours.Transactions)
 	fmt.Printf("tidemark restore         %6.1f s to apply, %6.0f transactions/s (%.1f s with fetching, preparing and all else)\n",
 		ours.apply(), ours.Rate, ours.Seconds)
+	for i, r := range parallel {
+		fmt.Printf("with --threads %s         %6.1f s to apply, %6.0f transactions/s\n", threads[i], r.apply(), r.Rate)
+	}
 	for _, peer := range []struct {
 		name string
 		took float64
 	}{{"server as it is by default", durable}, {"server with relaxed durability", relaxed}} {
-		fmt.Printf("mariadb-binlog | mariadb %6.1f s to apply, %6.0f transactions/s, %s\n", peer.took, float64(ours.Transactions)/peer.took, peer.name)
+		fmt.Printf(filepath.Base(b.bin.Binlog)+" | "+filepath.Base(b.bin.Client)+" %6.1f s to apply, %6.0f transactions/s, %s\n", peer.took, float64(ours.Transactions)/peer.took, peer.name)
 	}
 	fmt.Printf("apply  %.1fx as fast as into a server as it is by default\n", durable/ours.apply())
 	fmt.Printf("apply  %.1fx as fast as into a server with the durability relaxed by hand as a restore does\n", relaxed/ours.apply())
 	return nil
 }
 
+// binaries finds a version of the matrix, and lets tidemark find its programs.
+func binaries(name string) (servertest.Binaries, error) {
+	for _, v := range servertest.Versions() {
+		if v.Name == name || name == "" {
+			b, err := v.Find()
+			if err == nil {
+				err = os.Setenv("PATH", filepath.Dir(b.Mysqld)+string(os.PathListSeparator)+os.Getenv("PATH"))
+			}
+			return b, err
+		}
+	}
+	return servertest.Binaries{}, fmt.Errorf("no server %q is known", name)
+}
+
 type restoreBench struct {
+	bin     servertest.Binaries
 	dir     string
 	tool    string
 	config  string
@@ -84,8 +116,13 @@ func (b *restoreBench) archive(count int) (err error) {
 	if b.tool, err = harness.Build(b.dir); err != nil {
 		return err
 	}
-	if b.primary, err = servertest.Launch(servertest.Options{ServerID: 1, Extra: []string{"--max-binlog-size=64M", "--innodb-buffer-pool-size=512M"}}); err != nil {
+	if b.primary, err = servertest.Launch(servertest.Options{ServerID: 1, Binaries: b.bin, Extra: []string{"--max-binlog-size=64M", "--innodb-buffer-pool-size=512M"}}); err != nil {
 		return err
+	}
+	if b.bin.Flavor == servertest.MySQL {
+		if err := b.primary.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'"); err != nil {
+			return err
+		}
 	}
 	if err := b.primary.CreateUser(servertest.User, "secret"); err != nil {
 		return err
@@ -104,14 +141,14 @@ func (b *restoreBench) archive(count int) (err error) {
 	if err := b.daemon.Await(ctx, time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" }); err != nil {
 		return err
 	}
-	if b.base, err = b.primary.Value("SELECT @@gtid_binlog_pos"); err != nil {
+	if b.base, err = b.position(); err != nil {
 		return err
 	}
 	fmt.Printf("writing %d transactions\n", count)
 	if err := fill(b.primary, 0, count); err != nil {
 		return err
 	}
-	end, err := b.primary.Value("SELECT @@gtid_binlog_pos")
+	end, err := b.position()
 	if err != nil {
 		return err
 	}
@@ -122,6 +159,13 @@ func (b *restoreBench) archive(count int) (err error) {
 		return err
 	}
 	return b.daemon.Stop()
+}
+
+func (b *restoreBench) position() (string, error) {
+	if b.bin.Flavor == servertest.MySQL {
+		return b.primary.Value("SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')")
+	}
+	return b.primary.Value("SELECT @@gtid_binlog_pos")
 }
 
 // report is what tidemark restore says.
@@ -154,9 +198,9 @@ func (b *restoreBench) restore(target string, more ...string) (r report, err err
 	return r, json.Unmarshal(out.Bytes(), &r)
 }
 
-func (b *restoreBench) ours() (report, error) {
-	target := filepath.Join(b.dir, "ours")
-	r, err := b.restore(target)
+func (b *restoreBench) ours(name string, more ...string) (report, error) {
+	target := filepath.Join(b.dir, name)
+	r, err := b.restore(target, more...)
 	if err != nil {
 		return r, err
 	}
@@ -184,8 +228,12 @@ func (b *restoreBench) theirs(flush string) (float64, error) {
 	if err != nil || len(logs) == 0 {
 		return 0, errors.Join(err, errors.New("no binlogs of the primary found"))
 	}
-	read := exec.Command(b.primary.Binaries.Binlog, append([]string{"--start-position=" + b.base}, logs...)...)
-	write := exec.Command("mariadb", "--no-defaults", "--socket="+p.Socket, "--user=root", "--binary-mode", "--max-allowed-packet=1G")
+	from := "--start-position=" + b.base
+	if b.bin.Flavor == servertest.MySQL {
+		from = "--exclude-gtids=" + b.base
+	}
+	read := exec.Command(b.bin.Binlog, append([]string{"--no-defaults", from}, logs...)...)
+	write := exec.Command(b.bin.Client, "--no-defaults", "--socket="+p.Socket, "--user=root", "--binary-mode", "--max-allowed-packet=1G")
 	if write.Stdin, err = read.StdoutPipe(); err != nil {
 		return 0, err
 	}
@@ -195,10 +243,10 @@ func (b *restoreBench) theirs(flush string) (float64, error) {
 		return 0, err
 	}
 	if err := write.Run(); err != nil {
-		return 0, fmt.Errorf("mariadb: %w", err)
+		return 0, fmt.Errorf("%s: %w", b.bin.Client, err)
 	}
 	if err := read.Wait(); err != nil {
-		return 0, fmt.Errorf("mariadb-binlog: %w", err)
+		return 0, fmt.Errorf("%s: %w", b.bin.Binlog, err)
 	}
 	took := since(start)
 	return took, b.check(p)
@@ -206,7 +254,7 @@ func (b *restoreBench) theirs(flush string) (float64, error) {
 
 // server starts a server with as much memory as the data needs.
 func (b *restoreBench) server(datadir, flush string) (*servertest.Process, error) {
-	return servertest.Launch(servertest.Options{ServerID: 9, Datadir: datadir, Extra: []string{"--skip-log-bin",
+	return servertest.Launch(servertest.Options{ServerID: 9, Binaries: b.bin, Datadir: datadir, Extra: []string{"--skip-log-bin",
 		"--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=" + flush, "--max-allowed-packet=1G"}})
 }
 

@@ -46,6 +46,11 @@ func newWorld(t *testing.T, b servertest.Binaries) *world {
 	}
 	w.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
 	w.srv.CreateUser(servertest.User, "secret")
+	position := "SELECT @@gtid_binlog_pos"
+	if b.Flavor == servertest.MySQL {
+		position = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
+		w.srv.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
+	}
 	w.config = w.configure(t, w.dir, servertest.User, "secret", "")
 	d, err := harness.Start(w.tool, w.config, filepath.Join(w.dir, "run.log"))
 	if err != nil {
@@ -55,7 +60,7 @@ func newWorld(t *testing.T, b servertest.Binaries) *world {
 	w.await(t, d, func(c harness.Status) bool { return c.LastBackup.ID != "" })
 	for i := range 3 { // three segments at least
 		w.srv.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", i))
-		w.dropped = w.srv.Value("SELECT @@gtid_binlog_pos")
+		w.dropped = w.srv.Value(position)
 		w.await(t, d, func(c harness.Status) bool { return c.Archived.GTID == w.dropped })
 	}
 	if err := d.Stop(); err != nil {
