@@ -66,8 +66,8 @@ bench-stream: deps ## archiving against mariadb-binlog --raw
 	go run ./integration/bench stream
 
 .PHONY: bench-restore
-bench-restore: deps ## applying the log against mariadb-binlog | mariadb
-	go run ./integration/bench restore
+bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb; SERVER=mysql-9.7 for another
+	go run ./integration/bench restore -server "$(SERVER)"
 
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages
