@@ -20,13 +20,16 @@ import (
 // What it removes is seen in its stream, so to say at once: then the server's own data directory is the
 // truth, as nothing can be dropped or created there.
 
-// definitions returns the definition files at or below a path that the data directory has.
+// definitions returns the definition files at or below a path that the data directory has. Where that
+// cannot be told the path itself is returned: what is not known to be gone is missed.
 func definitions(datadir, path string) []string {
 	full := filepath.Join(datadir, path)
 	info, err := os.Lstat(full)
 	switch {
-	case err != nil:
+	case errors.Is(err, os.ErrNotExist):
 		return nil
+	case err != nil:
+		return []string{path}
 	case !info.IsDir():
 		if strings.HasSuffix(path, definition) {
 			return []string{path}
@@ -34,8 +37,11 @@ func definitions(datadir, path string) []string {
 		return nil
 	}
 	entries, err := os.ReadDir(full)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return []string{path}
 	}
 	var names []string
 	for _, e := range entries {

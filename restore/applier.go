@@ -106,6 +106,55 @@ func (p *private) slots(n int) ([]string, error) {
 	return names, nil
 }
 
+// waiting is what differs between the flavors while a batch is applied.
+type waiting struct {
+	position      func() (*gtid.State, error)
+	reached       func(at *gtid.State) bool // the batch is applied
+	show, running string                    // the statement that shows how it stands, and the column that says whether it runs
+	idle          func(status map[string]string, before int) (int, error)
+	failed        func(status map[string]string) error
+}
+
+// await returns when a batch is applied.
+func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w waiting) error {
+	pause := time.Millisecond
+	idle := 0
+	var before *gtid.State
+	for {
+		at, err := w.position()
+		if err != nil {
+			return p.broken(err)
+		}
+		if w.reached(at) {
+			return nil
+		}
+		if before == nil || !at.SamePosition(before) {
+			before, idle = at, 0
+		}
+		status, err := p.conn.Row(w.show)
+		if err != nil {
+			return p.broken(err)
+		}
+		if status[w.running] != "Yes" {
+			return w.failed(status)
+		}
+		progress(done(b, status["Relay_Log_File"], status["Relay_Log_Pos"]))
+		if idle, err = w.idle(status, idle); err != nil {
+			return p.broken(err)
+		}
+		if idle > 40 { // two seconds
+			return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("the server has applied all it was given and is at GTID position %s, not %s",
+				orNone(at.String()), b.position))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.run.clock.After(pause):
+			pause = min(2*pause, 50*time.Millisecond)
+		}
+	}
+}
+
 // stopped is the error with which the SQL thread has stopped.
 func (p *private) stopped(status map[string]string) error {
 	if status["Last_SQL_Errno"] == "0" {

@@ -2,53 +2,18 @@ package restore
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
-	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 )
 
 func (m *mariadb) wait(ctx context.Context, b *batch, progress func(uint64)) error {
-	pause := time.Millisecond
-	idle := 0
-	var before *gtid.State
-	for {
-		at, err := m.position()
-		if err != nil {
-			return m.broken(err)
-		}
-		if at.SamePosition(b.position) {
-			return nil
-		}
-		if before == nil || !at.SamePosition(before) {
-			before, idle = at, 0
-		}
-		status, err := m.conn.Row("SHOW SLAVE STATUS")
-		if err != nil {
-			return m.broken(err)
-		}
-		if status["Slave_SQL_Running"] != "Yes" {
-			return m.stopped(status)
-		}
-		progress(done(b, status["Relay_Log_File"], status["Relay_Log_Pos"]))
-		if idle, err = m.idle(status, idle); err != nil {
-			return m.broken(err)
-		}
-		if idle > 40 { // two seconds
-			return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("the server has applied all it was given and is at GTID position %s, not %s",
-				orNone(at.String()), b.position))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-m.run.clock.After(pause):
-			pause = min(2*pause, 50*time.Millisecond)
-		}
-	}
+	return m.await(ctx, b, progress, waiting{
+		position: m.position, reached: func(at *gtid.State) bool { return at.SamePosition(b.position) },
+		show: "SHOW SLAVE STATUS", running: "Slave_SQL_Running", idle: m.idle, failed: m.stopped,
+	})
 }
 
 // done returns how many transactions are applied at a place of the relay log.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
@@ -101,43 +100,10 @@ func (m *mysql) position() (*gtid.State, error) {
 }
 
 func (m *mysql) wait(ctx context.Context, b *batch, progress func(uint64)) error {
-	pause := time.Millisecond
-	idle := 0
-	var before *gtid.State
-	for {
-		at, err := m.position()
-		if err != nil {
-			return m.broken(err)
-		}
-		if at.Covers(b.position) {
-			return nil
-		}
-		if before == nil || !at.SamePosition(before) {
-			before, idle = at, 0
-		}
-		status, err := m.conn.Row("SHOW REPLICA STATUS")
-		if err != nil {
-			return m.broken(err)
-		}
-		if status["Replica_SQL_Running"] != "Yes" {
-			return m.failed(status)
-		}
-		progress(done(b, status["Relay_Log_File"], status["Relay_Log_Pos"]))
-		if idle, err = m.idle(status, idle); err != nil {
-			return m.broken(err)
-		}
-		if idle > 40 { // two seconds
-			missing := b.position.Set().Clone()
-			missing.Subtract(at.Set())
-			return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("the server has read all it was given and lacks %s", missing))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-m.run.clock.After(pause):
-			pause = min(2*pause, 50*time.Millisecond)
-		}
-	}
+	return m.await(ctx, b, progress, waiting{
+		position: m.position, reached: func(at *gtid.State) bool { return at.Covers(b.position) },
+		show: "SHOW REPLICA STATUS", running: "Replica_SQL_Running", idle: m.idle, failed: m.failed,
+	})
 }
 
 // idle counts how often in a row the server had nothing left to do: the coordinator waits for more, and
