@@ -50,6 +50,11 @@ type Source interface {
 	// CaughtUp returns the place at which the source last said it has nothing more, and when by
 	// its own clock; offsets modulo 2^32.
 	CaughtUp() (binlog.Point, time.Time)
+	// AckWanted reports whether a commit waits until the event in hand, the last of its transaction,
+	// is acknowledged.
+	AckWanted() bool
+	// Ack tells the source that everything up to a place in its files is safe.
+	Ack(binlog.Point) error
 }
 
 // Options of an Archiver.
@@ -66,6 +71,8 @@ type Options struct {
 	MaxSize  int64         // or when it has this many plain bytes
 	MaxSpool int64         // bytes in the spool at which reading stops
 	HeadAge  time.Duration // how often a head is written while anything changed
+	Ack      Ack           // when the source is told that a transaction is safe
+	Hold     bool          // a full spool keeps the source that waits for acknowledgements; else Stream ends with ErrFull
 }
 
 // Archiver archives one cluster. Stream is for one goroutine at a time; everything else may be
@@ -86,6 +93,8 @@ type Archiver struct {
 	stats   Stats
 	wake    *sync.Cond    // queue or stats changed
 	dirty   chan struct{} // the open segment has bytes to sync
+	hurry   chan struct{} // a commit waits for that
+	acks    acks
 	failed  error         // the spool is of no more use
 	broken  chan struct{} // closed when failed is set
 	covered time.Time
@@ -106,7 +115,7 @@ func Open(ctx context.Context, o Options) (*Archiver, error) {
 		return nil, fault.New(fault.Config, "lock the spool", o.Dir, err).
 			WithHint("Give the user that runs tidemark a state_dir it may write to.")
 	}
-	a := &Archiver{o: o, lock: lock, dirty: make(chan struct{}, 1), broken: make(chan struct{})}
+	a := &Archiver{o: o, lock: lock, dirty: make(chan struct{}, 1), hurry: make(chan struct{}, 1), acks: newAcks(), broken: make(chan struct{})}
 	a.wake = sync.NewCond(&a.mu)
 	if err := a.recover(ctx); err != nil {
 		if a.open != nil {
@@ -126,7 +135,7 @@ func (a *Archiver) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { a.mu.Lock(); a.wake.Broadcast(); a.mu.Unlock() })
 	defer stop()
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context) error{a.syncLoop, a.ageLoop, a.uploadLoop, a.headLoop, a.indexLoop, a.failLoop} {
+	for _, loop := range []func(context.Context) error{a.syncLoop, a.ageLoop, a.ackLoop, a.uploadLoop, a.headLoop, a.indexLoop, a.failLoop} {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

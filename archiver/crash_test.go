@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -193,8 +194,28 @@ func crashBench(t *testing.T, fs durable.FS) *bench {
 	return b
 }
 
+// keptAcked fails unless what was acknowledged is as safe as promised: in the spool, or in the archive
+// alone.
+func (b *bench) keptAcked(p *primary) {
+	b.t.Helper()
+	if len(p.acked) == 0 {
+		return
+	}
+	a := b.mustOpen()
+	s := a.Stats()
+	run(a).kill()
+	at := s.Spooled.Point
+	if b.options.Ack == AckArchive {
+		at = s.Archived.Point
+	}
+	if last := slices.MaxFunc(p.acked, p.order); p.order(at, last) < 0 {
+		b.t.Errorf("%s was acknowledged, and %s is safe (%d)", last, at, b.options.Ack)
+	}
+}
+
 // TestCrash kills the process, and in turn the machine, at every operation on a file. Whatever comes
-// next finds all that was archived, and in the end the archive is the primary's log, byte for byte.
+// next finds all that was archived and all that was acknowledged, and in the end the archive is the
+// primary's log, byte for byte.
 func TestCrash(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if s, err := strconv.ParseUint(os.Getenv("TIDEMARK_SEED"), 10, 64); err == nil {
@@ -215,12 +236,13 @@ func TestCrash(t *testing.T) {
 		step = 25
 	}
 	rng := rand.New(rand.NewPCG(seed, 1))
-	crashes := 0
+	crashes, acks := 0, 0
 	for at := 1 + rng.IntN(step); at < all; at += step {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			m := newMortal(at)
 			b := crashBench(t, durable.OS{})
-			b.options.FS = m
+			b.options.FS, b.options.Ack = m, Ack(rng.IntN(3))
+			p.waits, p.acked = b.options.Ack != AckNone, nil
 			store, err := file.New(m, b.dir+"/archive")
 			if err != nil {
 				return // died at once
@@ -228,7 +250,7 @@ func TestCrash(t *testing.T) {
 			b.store = store
 			_ = session(b, p, rng) // ends where the crash comes
 			after := crashBench(t, durable.OS{})
-			after.dir, after.options.Dir = b.dir, b.options.Dir
+			after.dir, after.options.Dir, after.options.Ack = b.dir, b.options.Dir, b.options.Ack
 			if after.store, err = file.Open(filepath.Join(b.dir, "archive")); err != nil {
 				t.Fatal(err)
 			}
@@ -236,6 +258,9 @@ func TestCrash(t *testing.T) {
 				if crashes++; crashes%2 == 0 {
 					lose(t, b.dir, m.disk, rng)
 				}
+				acks += len(p.acked)
+				after.keptAcked(p)
+				p.waits = false
 				// Twice: after the recovery there must be nothing left to do.
 				after.finish(p)
 				after.finish(p)
@@ -247,5 +272,8 @@ func TestCrash(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("seed %d: %d crashes among %d operations", seed, crashes, all)
+	t.Logf("seed %d: %d crashes among %d operations, %d acknowledgements before them", seed, crashes, all, acks)
+	if acks == 0 {
+		t.Error("nothing was acknowledged")
+	}
 }

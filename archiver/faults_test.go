@@ -81,7 +81,7 @@ func TestDiskFails(t *testing.T) {
 					if rerr != nil && fault.HintOf(rerr) == "" {
 						t.Errorf("no hint: %v", rerr)
 					}
-					if _, err := a.Resume(); rerr != nil && err == nil {
+					if _, err := a.Resume(context.Background()); rerr != nil && err == nil {
 						t.Error("a failed archiver can resume")
 					}
 				}

@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,6 +31,15 @@ var errEnd = errors.New("the source has ended")
 type primary struct {
 	names []string
 	logs  []*binlogtest.Log
+
+	waits bool // commits wait for acknowledgements
+	mu    sync.Mutex
+	acked []binlog.Point
+}
+
+// order compares two places in the files.
+func (p *primary) order(a, b binlog.Point) int {
+	return cmp.Or(cmp.Compare(slices.Index(p.names, a.File), slices.Index(p.names, b.File)), cmp.Compare(a.Offset, b.Offset))
 }
 
 func (p *primary) add(name string, l *binlogtest.Log) {
@@ -39,7 +49,8 @@ func (p *primary) add(name string, l *binlogtest.Log) {
 // source sends what a primary sends, from a place on, in pieces; then it ends.
 type source struct {
 	*binlog.Scanner
-	p *primary
+	p   *primary
+	end bool // the event in hand ends a transaction
 
 	mu     sync.Mutex
 	caught binlog.Point
@@ -56,10 +67,22 @@ func (s *source) CaughtUp() (binlog.Point, time.Time) {
 	return s.caught, s.at
 }
 
+// AckWanted is true of every transaction, if commits wait at all.
+func (s *source) AckWanted() bool { return s.end && s.p != nil && s.p.waits }
+
+// Ack remembers.
+func (s *source) Ack(p binlog.Point) error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.p.acked = append(s.p.acked, p)
+	return nil
+}
+
 // Next passes over what is made up for the connection, as the replica does.
 func (s *source) Next() (*binlog.Event, error) {
 	for {
 		ev, err := s.Scanner.Next()
+		s.end = err == nil && ev.Last && ev.End
 		if err != nil || !ev.Head && !ev.Artificial() {
 			return ev, err
 		}
@@ -229,7 +252,7 @@ func (r *running) kill() {
 
 // feed streams from a primary until that ends, and returns why it ended.
 func feed(a *Archiver, p *primary, piece, limit int) error {
-	r, err := a.Resume()
+	r, err := a.Resume(context.Background())
 	if err != nil {
 		return err
 	}

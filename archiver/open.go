@@ -24,10 +24,11 @@ type open struct {
 	syncs  syncs
 	buf    []byte
 	tally  tally
-	size   uint64    // plain bytes written to the file, those in buf not counted
-	synced uint64    // plain bytes up to a boundary that are synced
-	began  time.Time // first receipt, by our clock
-	lastAt time.Time // last receipt
+	size   uint64       // plain bytes written to the file, those in buf not counted
+	synced uint64       // plain bytes up to a boundary that are synced
+	began  time.Time    // first receipt, by our clock
+	lastAt time.Time    // last receipt
+	asked  binlog.Point // the last place that a commit waits for; no file: none
 }
 
 // begin opens the next segment in the spool with an event of src at its start. The name and the
@@ -171,7 +172,10 @@ func (a *Archiver) seal() error {
 	o.close()
 	a.open = nil
 	a.last = o.seg
-	a.queue = append(a.queue, &sealed{seg: o.seg, path: a.path(o.number, "binlog")})
+	a.queue = append(a.queue, &sealed{seg: o.seg, path: a.path(o.number, "binlog"), asked: o.asked})
+	if a.o.Ack == AckSpool {
+		a.acknowledge(o.asked)
+	}
 	a.spooledTo(o.end(), o.seg.After.GTID, o.seg.Commit.Last)
 	a.stats.SpoolSegments = uint64(len(a.queue))
 	a.wake.Broadcast()

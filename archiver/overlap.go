@@ -38,6 +38,12 @@ func newOverlap(r Resume) *overlap { return &overlap{r: r, hash: sha256.New()} }
 
 // feed takes the next event or fragment.
 func (v *overlap) feed(ev *binlog.Event, src Source) (fed, error) {
+	if v.r.Other { // the server was asked whether it has all of ours, and sends what follows
+		if ev.Begin {
+			return fresh, nil
+		}
+		return dropped, nil
+	}
 	if !v.begun {
 		format := src.Format()
 		sameName := format.ServerID == v.r.ServerID && ev.File == v.r.From.File

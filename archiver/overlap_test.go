@@ -39,7 +39,7 @@ func TestResume(t *testing.T) {
 				b := newBench(t).unsynced()
 				b.options.MaxSize = maxSize
 				a := stopped(t, b, p, limit)
-				r, err := a.Resume()
+				r, err := a.Resume(context.Background())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -142,7 +142,7 @@ func TestDiverged(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
 			a := stopped(t, b, one("b.1", original), 0)
-			r, err := a.Resume()
+			r, err := a.Resume(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +199,7 @@ func TestDivergedWithoutTransaction(t *testing.T) {
 	for _, byGTID := range []bool{false, true} {
 		b := newBench(t)
 		a := stopped(t, b, p, 0)
-		r, err := a.Resume()
+		r, err := a.Resume(context.Background())
 		if err != nil || r.After != "0-7-9" {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -224,7 +224,7 @@ func TestSourceEndsInOverlap(t *testing.T) {
 	b := newBench(t)
 	b.options.MaxSize = 1 << 30
 	a := stopped(t, b, p, 60_000)
-	r, err := a.Resume()
+	r, err := a.Resume(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestSourceEndsInOverlap(t *testing.T) {
 		if err := a.Stream(context.Background(), p.open(r, 1<<20, limit), r); err == nil {
 			t.Fatal("no error")
 		}
-		again, err := a.Resume()
+		again, err := a.Resume(context.Background())
 		if err != nil || again.From != r.From || again.tail.SHA256 != r.tail.SHA256 {
 			t.Fatalf("after %d bytes: %+v, %v", limit, again, err)
 		}
@@ -265,7 +265,7 @@ func TestHugeTail(t *testing.T) {
 			}
 			a = b.mustOpen()
 		}
-		r, err := a.Resume()
+		r, err := a.Resume(context.Background())
 		if err != nil || r.tail.Bytes < 20<<20 {
 			t.Fatalf("%+v, %v", r, err)
 		}

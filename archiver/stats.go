@@ -34,6 +34,8 @@ type Stats struct {
 	UploadFailures       uint64
 	UploadError          error // while uploads fail
 	CoveredUntil         time.Time
+	Acks                 uint64        // acknowledgements sent
+	Acked                binlog.Point  // the last one
 	Head                 *catalog.Head // last written
 }
 

@@ -192,7 +192,7 @@ func TestSpoolFullCancel(t *testing.T) {
 	b.options.MaxSize, b.options.MaxSpool = 5000, 5000
 	a := b.mustOpen() // nothing uploads
 	defer a.lock.Release()
-	r, err := a.Resume()
+	r, err := a.Resume(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 )
 
 // ErrDiverged: the source does not have what was archived from it.
@@ -18,25 +19,39 @@ var ErrDiverged = errors.New("the primary's binlog is not the archived one")
 type Resume struct {
 	Fresh bool // nothing is archived yet: the caller chooses
 
+	// Safe: what lies before is as safe as Options.Ack promises. To ask a primary for what follows,
+	// as one whose acknowledgements its commits wait for, acknowledges all before.
+	Safe bool
+
 	// From is the start of the last durable transaction in the source's files; After is the GTID
 	// position before it, for a source that does not have that file.
 	From  binlog.Point
 	After string
 
+	// Reached is the GTID position behind the last durable transaction: what another server is asked
+	// to go on after.
+	Reached *gtid.State
+
 	ServerID uint32 // of the source From belongs to
+	UUID     string // of the source From belongs to; MySQL
 	ByGTID   bool   // the caller asked for what follows After, not for From
+	Other    bool   // the caller asked another server for what follows Reached
 	tail     catalog.Tail
 	format   catalog.Digest
 }
 
 // Resume returns where the binlog has to be requested from: one transaction back, so that its bytes
-// can be compared. Stream must have returned.
-func (a *Archiver) Resume() (Resume, error) {
+// can be compared. All before is synced. Stream must have returned.
+func (a *Archiver) Resume(ctx context.Context) (Resume, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.failed != nil {
 		return Resume{}, a.failed
 	}
+	if err := a.settle(ctx); err != nil {
+		return Resume{}, err
+	}
+	safe := a.o.Ack == AckSpool || a.o.Ack == AckArchive && a.open == nil && len(a.queue) == 0
 	seg, path := a.last, ""
 	if len(a.queue) > 0 {
 		path = a.queue[len(a.queue)-1].path
@@ -52,10 +67,11 @@ func (a *Archiver) Resume() (Resume, error) {
 		}
 	}
 	if seg == nil {
-		return Resume{Fresh: true}, nil
+		return Resume{Fresh: true, Safe: safe}, nil
 	}
 	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
-		ServerID: seg.Source.ServerID, tail: seg.Tail, format: seg.Source.Format}
+		Reached: a.mstate.Clone(), Safe: safe,
+		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: seg.Tail, format: seg.Source.Format}
 	if path != "" {
 		sum, err := a.hashTail(path, seg)
 		if err != nil {
@@ -73,6 +89,7 @@ func (a *Archiver) Stream(ctx context.Context, src Source, r Resume) error {
 	defer stop()
 	a.mu.Lock()
 	a.src = src
+	a.forgetAsks()
 	a.stats.Streaming = true
 	a.mu.Unlock()
 	err := a.stream(ctx, src, r)
@@ -80,6 +97,7 @@ func (a *Archiver) Stream(ctx context.Context, src Source, r Resume) error {
 	defer a.mu.Unlock()
 	a.coveredUntil()
 	a.src = nil
+	a.forgetAsks()
 	a.stats.Streaming = false
 	if a.open != nil && a.failed == nil {
 		if cerr := a.open.cut(); cerr != nil {
@@ -116,6 +134,7 @@ func (a *Archiver) stream(ctx context.Context, src Source, r Resume) error {
 		if a.failed != nil {
 			return a.failed
 		}
+		a.acks.dry = false
 		what := fresh
 		if ov != nil {
 			if what, err = ov.feed(ev, src); err != nil {
@@ -136,7 +155,14 @@ func (a *Archiver) stream(ctx context.Context, src Source, r Resume) error {
 		if err != nil {
 			return err
 		}
+		if what == equal && r.Safe && src.AckWanted() { // archived or synced before it was asked for again
+			a.acknowledge(binlog.Point{File: ev.File, Offset: ev.EndOffset()})
+		}
 		if !ev.More {
+			a.acks.dry = true
+			if err := a.sealForAck(); err != nil {
+				return err
+			}
 			if a.open != nil {
 				if err := a.open.flush(); err != nil {
 					return err
@@ -202,6 +228,9 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 	}
 	a.next = binlog.Point{File: ev.File, Offset: ev.EndOffset()}
 	a.stats.Received.Point = a.next
+	if src.AckWanted() {
+		o.asked = a.next
+	}
 	if ev.Type == binlog.TypeRotate {
 		p, err := binlog.ParseRotate(body)
 		if err != nil {
@@ -243,6 +272,10 @@ func (a *Archiver) place(ev *binlog.Event) error {
 func (a *Archiver) room(ctx context.Context) error {
 	for a.spoolBytes() >= a.o.MaxSpool && a.failed == nil && ctx.Err() == nil {
 		a.stats.SpoolFull = true
+		if a.o.Ack != AckNone && !a.o.Hold {
+			return fault.New(fault.Other, "store the binlog in", a.o.Dir, ErrFull).
+				WithHint("The archive cannot be written: until it can, the primary's commits wait for no acknowledgement of ours. Or set spool.max_size higher.")
+		}
 		a.wake.Wait()
 	}
 	a.stats.SpoolFull = false

@@ -9,7 +9,7 @@ import (
 	"tidemark/internal/durable"
 )
 
-// syncAge is the least time between two syncs. A group of events is synced when the source has no
+// syncAge is the least time between two syncs, unless a commit waits. A group of events is synced when the source has no
 // more in memory, which is so at least once in every buffer of it.
 const syncAge = 20 * time.Millisecond
 
@@ -31,8 +31,15 @@ func (s *syncs) sync(f durable.File) error {
 
 // kick tells the sync loop that the open segment's file has more bytes.
 func (a *Archiver) kick() {
+	signal(a.dirty)
+	if a.o.Ack == AckSpool && a.open != nil && a.open.asked.File != "" {
+		signal(a.hurry)
+	}
+}
+
+func signal(c chan struct{}) {
 	select {
-	case a.dirty <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -56,7 +63,7 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 			a.mu.Unlock()
 			return err
 		}
-		upTo, end, gtid, commit := o.boundary(), o.end(), a.mstate.String(), o.tally.commit.Last
+		upTo, end, gtid, commit, asked := o.boundary(), o.end(), a.mstate.String(), o.tally.commit.Last, o.asked
 		a.mu.Unlock()
 		if upTo <= o.synced {
 			continue
@@ -71,6 +78,12 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 		default:
 			o.synced = upTo
 			a.spooledTo(end, gtid, commit)
+			if a.o.Ack == AckSpool && asked.File != "" {
+				a.acknowledge(asked)
+				if o.asked == asked {
+					o.asked = binlog.Point{}
+				}
+			}
 		}
 		failed := a.failed
 		a.mu.Unlock()
@@ -80,9 +93,27 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-a.hurry:
 		case <-a.o.Clock.After(syncAge):
 		}
 	}
+}
+
+// syncOpen syncs the open segment up to its last boundary. Nothing may be streaming.
+func (a *Archiver) syncOpen() error {
+	o := a.open
+	if o == nil || o.boundary() <= o.synced {
+		return nil
+	}
+	if err := o.flush(); err != nil {
+		return err
+	}
+	if err := o.syncs.sync(o.file); err != nil {
+		return a.abandon(o, err)
+	}
+	o.synced = o.boundary()
+	a.spooledTo(o.end(), a.mstate.String(), o.tally.commit.Last)
+	return nil
 }
 
 // abandon cuts the open segment back to what an earlier sync made durable: after a failed sync

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
 	"tidemark/internal/seal"
@@ -23,6 +24,8 @@ type sealed struct {
 	seg  *catalog.Segment
 	path string
 	up   *upload // under way
+
+	asked binlog.Point // the last place in it that a commit waits for; no file: none
 }
 
 // upload is a segment's data on its way to storage.
@@ -193,6 +196,9 @@ func (a *Archiver) archivedTo(seg *catalog.Segment) error {
 	if a.last.Last == seg.Last {
 		a.last = seg
 	}
+	if a.o.Ack == AckArchive {
+		a.acknowledge(a.queue[0].asked)
+	}
 	a.queue = a.queue[1:]
 	a.stats.Archived = Point{Point: seg.Source.EndPoint(), GTID: seg.After.GTID, Commit: seg.Commit.Last, At: a.o.Clock.Now()}
 	a.stats.ArchivedSegment = seg.Last
@@ -204,7 +210,7 @@ func (a *Archiver) archivedTo(seg *catalog.Segment) error {
 	if err := a.removeSpooled(seg.Last); err != nil {
 		return a.fail("remove an archived segment from", err)
 	}
-	return nil
+	return a.sealForAck()
 }
 
 // drain waits until everything sealed is archived, uploading it itself: Run has ended.

@@ -23,7 +23,8 @@ const (
 
 // packets turns the packets of a dump into the bytes of the events in them, one after another, as
 // in a binlog file. Each packet is a 3-byte length, a sequence number, a status byte and an event;
-// an event of 16 MiB and more goes on in packets without a status byte.
+// an event of 16 MiB and more goes on in packets without a status byte. To a semi-synchronous
+// replica there are two more bytes before each event, which say whether it is to be acknowledged.
 type packets struct {
 	conn    net.Conn
 	clock   clock.Clock
@@ -33,7 +34,28 @@ type packets struct {
 	left    int  // bytes of the current packet still to come
 	goesOn  bool // the next packet continues this event
 	seq     byte // expected next
+	restart bool // or else 1: a server that waits for an acknowledgement counts anew
+
+	semi  semi
+	out   uint64   // event bytes handed out
+	asks  bool     // the event in hand is to be acknowledged
+	asked []uint64 // what out was before each event that is to be acknowledged, oldest first
 }
+
+// semi says whether events bear the two bytes of semi-synchronous replication. A server without its
+// plugin leaves them out, also when they were asked for; the first event tells.
+type semi int32
+
+const (
+	semiOff     semi = iota // not asked for
+	semiUnknown             // asked for, and nothing has come yet
+	semiOn
+)
+
+const (
+	semiMagic = 0xef
+	semiAck   = 1
+)
 
 func newPackets(conn net.Conn, clk clock.Clock, timeout time.Duration, buffer int) *packets {
 	return &packets{conn: conn, clock: clk, timeout: timeout, buf: make([]byte, buffer), seq: 1}
@@ -70,6 +92,7 @@ func (p *packets) Read(b []byte) (int, error) {
 		n += m
 		p.at += m
 		p.left -= m
+		p.out += uint64(m)
 	}
 	return n, nil
 }
@@ -80,8 +103,12 @@ func (p *packets) header() (bool, error) {
 	if have < 5 {
 		return false, nil
 	}
+	if p.semi != semiOff && !p.goesOn && have < 7 && p.buf[p.at+4] == packetOK {
+		return false, nil
+	}
 	size := int(p.buf[p.at]) | int(p.buf[p.at+1])<<8 | int(p.buf[p.at+2])<<16
-	if seq := p.buf[p.at+3]; seq != p.seq {
+	seq := p.buf[p.at+3]
+	if seq != p.seq && !(p.restart && seq == 1) {
 		return false, fmt.Errorf("packet %d where packet %d is expected", seq, p.seq)
 	}
 	if !p.goesOn {
@@ -98,15 +125,46 @@ func (p *packets) header() (bool, error) {
 		default:
 			return false, fmt.Errorf("packet with status byte %#x in the stream", status)
 		}
-		p.at++ // the status byte
-		p.left = size - 1
+		extra, err := p.semiSync(size)
+		if err != nil {
+			return false, err
+		}
+		p.at += 1 + extra // the status byte, and theirs
+		p.left = size - 1 - extra
 	} else {
 		p.left = size
 	}
 	p.at += 4
-	p.seq++
+	p.seq, p.restart = seq+1, false
 	p.goesOn = size == maxPayload
+	if !p.goesOn {
+		p.restart, p.asks = p.asks, false
+	}
 	return true, nil
+}
+
+// semiSync reads the two bytes of semi-synchronous replication at the beginning of an event, if they
+// are there, and returns how many they are.
+func (p *packets) semiSync(size int) (int, error) {
+	if p.semi == semiOff {
+		return 0, nil
+	}
+	magic := size > 3 && p.buf[p.at+5] == semiMagic
+	if p.semi == semiUnknown { // the first event is made up and has no time: it begins with a zero
+		if p.semi = semiOff; magic {
+			p.semi = semiOn
+		}
+	}
+	switch {
+	case p.semi == semiOff:
+		return 0, nil
+	case !magic:
+		return 0, errors.New("packet without the bytes of semi-synchronous replication")
+	case p.buf[p.at+6] == semiAck:
+		p.asks = true
+		p.asked = append(p.asked, p.out)
+	}
+	return 2, nil
 }
 
 // fill waits for more bytes from the server, at most two heartbeats long.

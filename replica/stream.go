@@ -30,14 +30,23 @@ type Request struct {
 	From   binlog.Point
 	After  string
 	Expect binlog.Point // where the first transaction behind After probably begins; completes 32-bit offsets
+
+	// SemiSync asks to be one whose acknowledgement commits wait for. Then the request itself says
+	// that all before From or After is safe.
+	SemiSync bool
 }
 
-// Stream is a running dump. Next is for one goroutine; CaughtUp may be called by others.
+// Stream is a running dump. Next, Body and AckWanted are for one goroutine; the rest may be called by
+// others.
 type Stream struct {
 	Server *Server
 
 	conn     *client.Conn
+	packets  *packets
 	scan     *binlog.Scanner
+	taken    uint64 // bytes of events that the scanner has returned
+	wanted   bool   // the event in hand is to be acknowledged
+	acks     acks
 	clock    clock.Clock
 	arrivals *arrivals
 	stop     func() bool
@@ -94,7 +103,11 @@ func (s *Stream) start(o Options, r Request) (err error) {
 	if buffer == 0 {
 		buffer = binlog.DefaultBuffer
 	}
-	s.scan = binlog.NewScanner(newPackets(s.conn.Conn.Conn, s.clock, 2*r.Heartbeat+time.Second, buffer), buffer)
+	s.packets = newPackets(s.conn.Conn.Conn, s.clock, 2*r.Heartbeat+time.Second, buffer)
+	if r.SemiSync {
+		s.packets.semi = semiUnknown
+	}
+	s.scan = binlog.NewScanner(s.packets, buffer)
 	if r.From.File == "" {
 		s.scan.Lose(r.Expect)
 	}
@@ -109,6 +122,9 @@ func (s *Server) settings(r Request) ([]string, error) {
 		fmt.Sprintf("SET @slave_uuid = '%s', @replica_uuid = '%s'", r.UUID, r.UUID),
 		// A dump waits for events: a server-side limit on the silence of clients is not for us.
 		"SET net_write_timeout = 120",
+	}
+	if r.SemiSync {
+		set = append(set, "SET @rpl_semi_sync_slave = 1, @rpl_semi_sync_replica = 1")
 	}
 	if s.Flavor == gtid.MySQL {
 		return set, nil
@@ -227,6 +243,7 @@ func (s *Stream) Next() (*binlog.Event, error) {
 		if err != nil {
 			return nil, s.wrap(err)
 		}
+		s.note(ev)
 		switch {
 		case ev.Head: // a format description sent again
 		case ev.Type == binlog.TypeHeartbeat, ev.Type == binlog.TypeHeartbeatV2:

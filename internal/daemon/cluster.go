@@ -242,7 +242,7 @@ func (c *cluster) stream(ctx context.Context) error {
 // connect streams over one connection until it fails.
 func (c *cluster) connect(ctx context.Context, byGTID bool) error {
 	c.enter(connecting)
-	resume, err := c.arch.Resume()
+	resume, err := c.arch.Resume(ctx)
 	if err != nil {
 		return err
 	}
