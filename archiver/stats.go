@@ -5,6 +5,7 @@ import (
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
+	"tidemark/internal/gtid"
 )
 
 // Point is a watermark: a place in the source after a whole transaction.
@@ -47,7 +48,7 @@ func (a *Archiver) Stats() Stats {
 	s.SpoolBytes = a.spoolBytes()
 	s.CoveredUntil = a.coveredUntil()
 	if a.mstate != nil {
-		s.Received.GTID = a.mstate.Position().String()
+		s.Received.GTID = a.mstate.String()
 	}
 	if a.open != nil {
 		s.SpoolSegments++
@@ -60,4 +61,14 @@ func (a *Archiver) UUID() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state.Writer
+}
+
+// Reached is the state of the log behind the last whole transaction received; nil before the first.
+func (a *Archiver) Reached() *gtid.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mstate == nil {
+		return nil
+	}
+	return a.mstate.Clone()
 }

@@ -36,6 +36,9 @@ type Request struct {
 	SemiSync bool
 }
 
+// Fixed is the request whatever the server is.
+func (r Request) Fixed(*Server) (Request, error) { return r, nil }
+
 // Stream is a running dump. Next, Body and AckWanted are for one goroutine; the rest may be called by
 // others.
 type Stream struct {
@@ -56,15 +59,16 @@ type Stream struct {
 	at     time.Time
 }
 
-// Open connects, registers as a replica and requests the binlog. Cancelling ctx ends the stream.
-func Open(ctx context.Context, o Options, r Request, clk clock.Clock) (*Stream, error) {
+// Open connects, registers as a replica and requests the binlog. What is requested may depend on which
+// server it is. Cancelling ctx ends the stream.
+func Open(ctx context.Context, o Options, request func(*Server) (Request, error), clk clock.Clock) (*Stream, error) {
 	o.arrivals = &arrivals{clock: clk}
 	conn, err := Dial(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stream{conn: conn, clock: clk, arrivals: o.arrivals}
-	if err := s.start(o, r); err != nil {
+	if err := s.start(o, request); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -73,11 +77,15 @@ func Open(ctx context.Context, o Options, r Request, clk clock.Clock) (*Stream, 
 	return s, nil
 }
 
-func (s *Stream) start(o Options, r Request) (err error) {
+func (s *Stream) start(o Options, request func(*Server) (Request, error)) (err error) {
 	if s.Server, err = Probe(s.conn, s.clock.Now); err != nil {
 		return err
 	}
 	if err := s.Server.Archivable(); err != nil {
+		return err
+	}
+	r, err := request(s.Server)
+	if err != nil {
 		return err
 	}
 	if r.ServerID == s.Server.ID {

@@ -210,7 +210,7 @@ func positionAt(files []*logFile, i, n int) gtid.Position {
 func checkStream(t *testing.T, srv *servertest.Server, files []*logFile, r replica.Request, i int, from uint64) {
 	t.Helper()
 	r.ServerID, r.UUID, r.Heartbeat, r.Buffer = 4200000001, "6ccd780c-baba-1026-9564-5b8c656024db", time.Second, 1<<16
-	s, err := replica.Open(t.Context(), replica.Options{Host: srv.Addr, User: servertest.User, Password: "secret"}, r, clock.System{})
+	s, err := replica.Open(t.Context(), replica.Options{Host: srv.Addr, User: servertest.User, Password: "secret"}, r.Fixed, clock.System{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		src, err := replica.Open(context.Background(), replica.Options{Host: srv.Addr, User: servertest.User, Password: "secret", TLS: secure},
-			replica.Request{ServerID: 99, UUID: "u", Heartbeat: time.Second, From: binlog.Point{File: "binlog.000001", Offset: 4}}, clock.System{})
+			replica.Request{ServerID: 99, UUID: "u", Heartbeat: time.Second, From: binlog.Point{File: "binlog.000001", Offset: 4}}.Fixed, clock.System{})
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)

@@ -194,7 +194,7 @@ func archiveChild(args []string) error {
 	ran := make(chan error, 1)
 	go func() { ran <- arch.Run(running) }()
 	src, err := replica.Open(ctx, o, replica.Request{ServerID: 4200000001, UUID: arch.UUID(), Heartbeat: 5 * time.Second,
-		From: binlog.Point{File: "binlog.000001", Offset: 4}}, clock.System{})
+		From: binlog.Point{File: "binlog.000001", Offset: 4}}.Fixed, clock.System{})
 	if err != nil {
 		return err
 	}

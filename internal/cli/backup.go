@@ -13,6 +13,7 @@ import (
 	"tidemark/basebackup"
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
+	"tidemark/internal/daemon"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
@@ -68,7 +69,11 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 	if err != nil {
 		return nil, err
 	}
-	engine, err := a.engine(cfg, cl, cat.Cluster.Flavor)
+	host, _, err := daemon.Choose(ctx, cl, replica.Choice{}, a.Clock)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := a.engine(cfg, cl, host, cat.Cluster.Flavor)
 	if err != nil {
 		return nil, err
 	}
@@ -83,10 +88,9 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 	return &backupResult{cl.Name, baseOf(b)}, nil
 }
 
-// engine returns what copies the primary of a cluster.
-func (a *app) engine(cfg *config.Config, cl *config.Cluster, flavor gtid.Flavor) (basebackup.Engine, error) {
-	host := cl.Hosts[0]
-	o, err := connection(cl, host)
+// engine returns what copies a host of a cluster.
+func (a *app) engine(cfg *config.Config, cl *config.Cluster, host config.Address, flavor gtid.Flavor) (basebackup.Engine, error) {
+	o, err := daemon.Connection(cl, host)
 	if err != nil {
 		return nil, err
 	}

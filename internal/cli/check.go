@@ -67,10 +67,11 @@ type checker struct {
 	cfg *config.Config
 	cl  *config.Cluster
 	out *checkCluster
+	at  string // before what is found out about one of several hosts
 }
 
 func (c *checker) add(check, result, detail, remedy string, kind fault.Kind) {
-	c.out.Findings = append(c.out.Findings, &checkFinding{check, result, detail, remedy, kind})
+	c.out.Findings = append(c.out.Findings, &checkFinding{check, result, c.at + detail, remedy, kind})
 }
 
 func (c *checker) ok(check, format string, args ...any) {

@@ -12,20 +12,44 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 
 	"tidemark/internal/config"
+	"tidemark/internal/daemon"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 	"tidemark/replica"
 )
 
-// primary connects to the server and looks at it and at what the account may do.
+// primary connects to every host and looks at it and at what the account may do there. What runs here
+// is checked against the host that would be archived.
 func (c *checker) primary(ctx context.Context) {
 	if err := c.cfg.NeedPrimary(c.cl); err != nil {
 		c.fail("primary", err)
 		return
 	}
-	host := c.cl.Hosts[0]
-	o, err := connection(c.cl, host)
+	servers := make(map[config.Address]*replica.Server)
+	for _, host := range c.cl.Hosts {
+		c.host(ctx, host, servers)
+	}
+	host, _, err := daemon.Choose(ctx, c.cl, replica.Choice{}, c.a.Clock)
+	if err != nil {
+		c.fail("hosts", err)
+		return
+	}
+	if len(c.cl.Hosts) > 1 {
+		c.ok("hosts", "%s would be archived: follow is %s", host, c.cl.Follow)
+	}
+	if s := servers[host]; s != nil {
+		c.programs(ctx, host, s)
+	}
+}
+
+// host looks at one host.
+func (c *checker) host(ctx context.Context, host config.Address, servers map[config.Address]*replica.Server) {
+	if len(c.cl.Hosts) > 1 {
+		c.at = host.String() + ": "
+		defer func() { c.at = "" }()
+	}
+	o, err := daemon.Connection(c.cl, host)
 	if err != nil {
 		c.fail("connection", err)
 		return
@@ -41,19 +65,9 @@ func (c *checker) primary(ctx context.Context) {
 		c.fail("primary", err)
 		return
 	}
+	servers[host] = server
 	c.server(conn, host, server)
 	c.privileges(conn, server.Flavor)
-	c.programs(ctx, server)
-}
-
-// connection returns how to reach a host of a cluster.
-func connection(cl *config.Cluster, host config.Address) (replica.Options, error) {
-	password, err := cl.Password()
-	if err != nil {
-		return replica.Options{}, err
-	}
-	tls, err := cl.TLS.ClientConfig(host)
-	return replica.Options{Host: host.String(), User: cl.User, Password: password, TLS: tls}, err
 }
 
 // server checks the settings of a server.
@@ -70,7 +84,7 @@ func (c *checker) server(conn *client.Conn, host config.Address, s *replica.Serv
 		c.fail("log_bin", err)
 		return
 	}
-	if s.ReadOnly {
+	if s.ReadOnly && len(c.cl.Hosts) == 1 {
 		c.warn("read_only", "Name the server that takes writes, unless this one is to be archived on purpose.", "%s takes no writes", host)
 	}
 	if s.Format != "ROW" {
@@ -89,7 +103,39 @@ func (c *checker) server(conn *client.Conn, host config.Address, s *replica.Serv
 		c.warn("clock", "Let both machines keep time with the same source.", "the server's clock is %s away from ours", took(gap.Abs()))
 	}
 	c.settings(conn)
+	c.semiSync(conn)
 	c.serverID(conn, s)
+}
+
+// semiSync checks whether the primary waits for the acknowledgements that are configured.
+func (c *checker) semiSync(conn *client.Conn) {
+	if c.cl.Ack == config.AckNone {
+		return
+	}
+	const name = "semi-sync"
+	s, err := replica.ProbeSemiSync(conn)
+	switch {
+	case err != nil:
+		c.fail(name, err)
+		return
+	case !s.Present:
+		c.warn(name, "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; SET PERSIST rpl_semi_sync_source_enabled = ON.",
+			"ack is %s, and the server has no semi-synchronous replication: no commit waits", c.cl.Ack)
+		return
+	case !s.Enabled:
+		c.warn(name, "Set rpl_semi_sync_master_enabled (MySQL: rpl_semi_sync_source_enabled) = ON, and in the server's configuration.",
+			"ack is %s, and semi-synchronous replication is off: no commit waits", c.cl.Ack)
+		return
+	}
+	c.ok(name, "on, %s, for %s, at most %s; %s connected", s.Point, counted(s.Waits, "acknowledgement"), took(s.Timeout), counted(s.Replicas, "replica"))
+	if s.Point != "AFTER_SYNC" {
+		c.warn(name, "Set the wait point to AFTER_SYNC.",
+			"the wait point is %s: others can see a transaction, and lose it again, before it is acknowledged", s.Point)
+	}
+	if s.Waits < s.Replicas {
+		c.warn(name, "Let commits wait for all of them, or let only this archive acknowledge.",
+			"%d replicas acknowledge and a commit waits for %d: it may be another that has it, and not the archive", s.Replicas, s.Waits)
+	}
 }
 
 // settings checks those that Probe does not ask for. A server that lacks one is not asked twice.
@@ -224,8 +270,8 @@ func missingPrivileges(grants []string, needed [][]string) (missing []string) {
 }
 
 // programs checks what base backups and restores on this machine take.
-func (c *checker) programs(ctx context.Context, s *replica.Server) {
-	engine, err := c.a.engine(c.cfg, c.cl, s.Flavor)
+func (c *checker) programs(ctx context.Context, host config.Address, s *replica.Server) {
+	engine, err := c.a.engine(c.cfg, c.cl, host, s.Flavor)
 	if err == nil {
 		err = engine.Check(ctx)
 	}

@@ -45,6 +45,8 @@ func (a *app) runRun(ctx context.Context) error {
 		Version:   a.Version,
 		Clock:     a.Clock,
 		FS:        durable.OS{},
-		Engine:    func(cl *config.Cluster, f gtid.Flavor) (basebackup.Engine, error) { return a.engine(cfg, cl, f) },
+		Engine: func(cl *config.Cluster, host config.Address, f gtid.Flavor) (basebackup.Engine, error) {
+			return a.engine(cfg, cl, host, f)
+		},
 	})
 }

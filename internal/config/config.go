@@ -44,13 +44,15 @@ func (s Status) Off() bool { return s.Listen == "off" }
 // Cluster is one replication history and how to reach it.
 type Cluster struct {
 	Name         string        // lower-case letters, digits, '-' and '_'
-	Hosts        []Address     `key:"hosts" doc:"address of the primary, a list of one: host:port (port 3306 if left out), or the path of a Unix socket"`
+	Hosts        []Address     `key:"hosts" doc:"addresses of the servers of which one is the primary: host:port (port 3306 if left out), or the path of a Unix socket"`
+	Follow       Follow        `key:"follow" default:"primary" doc:"which of several hosts is archived: primary (the one that takes writes) or any (the first in the list that has what is archived)"`
 	User         string        `key:"user" doc:"account on the primary"`
 	PasswordFile string        `key:"password_file" doc:"file that holds the password, not readable by everyone"`
 	DefaultsFile string        `key:"defaults_file" doc:"client option file whose [client] section holds the password"`
 	TLS          TLS           `key:"tls"`
 	ServerID     uint32        `key:"server_id" default:"0" doc:"replica ID, unique among all replicas of the primary; 0: chosen once and kept in state_dir"`
 	Start        Start         `key:"start" default:"oldest" doc:"where a new archive begins: oldest (the first binlog the primary still has) or now"`
+	Ack          Ack           `key:"ack" default:"none" doc:"when a semi-synchronous primary is told that a transaction is safe: none (never), spool (synced in state_dir) or archive (confirmed by the storage)"`
 	Heartbeat    time.Duration `key:"heartbeat" default:"5s" doc:"how often an idle primary says that it is there; two that fail to come mean a dead connection"`
 	Segment      Segment       `key:"segment"`
 	Spool        Spool         `key:"spool"`
@@ -75,7 +77,8 @@ type Segment struct {
 
 // Spool bounds the disk that is used while the archive cannot be reached.
 type Spool struct {
-	MaxSize Size `key:"max_size" default:"10GiB" doc:"when the spool is this large, reading from the primary stops until the archive can be reached again"`
+	MaxSize Size   `key:"max_size" default:"10GiB" doc:"when the spool is this large, reading from the primary stops until the archive can be reached again"`
+	OnFull  OnFull `key:"on_full" default:"release" doc:"with ack, what becomes of the primary then: release (its connection is closed, and commits wait for us no longer than its own timeout) or hold (they wait)"`
 }
 
 // Base is how base backups are taken.
@@ -86,15 +89,6 @@ type Base struct {
 	PartSize Size     `key:"part_size" default:"1GiB" doc:"plain bytes in each stored part"`
 	Threads  int      `key:"threads" default:"2" doc:"threads that copy, and that compress"`
 }
-
-// Start says where a new archive begins.
-type Start string
-
-// The starts.
-const (
-	StartOldest Start = "oldest"
-	StartNow    Start = "now"
-)
 
 // Cluster returns the cluster of that name; with name "" the only one there is.
 func (c *Config) Cluster(name string) (*Cluster, error) {

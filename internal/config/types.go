@@ -122,16 +122,3 @@ func (a Address) Local() bool {
 	ip := net.ParseIP(a.Host())
 	return a.Network == "unix" || a.Host() == "localhost" || ip != nil && ip.IsLoopback()
 }
-
-// String returns the start as it is written.
-func (s Start) String() string { return string(s) }
-
-// UnmarshalText accepts the starts there are.
-func (s *Start) UnmarshalText(b []byte) error {
-	switch v := Start(b); v {
-	case StartOldest, StartNow:
-		*s = v
-		return nil
-	}
-	return fmt.Errorf("%q is no place to start: write oldest or now", b)
-}

@@ -28,9 +28,6 @@ func (l *loader) validate(schemes []string) {
 	seen := make(map[Address]string) // to the cluster that names it
 	for _, cl := range c.Clusters {
 		p := clustersKey + "." + cl.Name + "."
-		if len(cl.Hosts) > 1 {
-			check(p+"hosts", "it names several servers: this version archives from one")
-		}
 		for _, h := range cl.Hosts {
 			if other, twice := seen[h]; twice {
 				check(p+"hosts", fmt.Sprintf("%s is named in cluster %s already", h, other))

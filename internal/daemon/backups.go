@@ -107,7 +107,11 @@ func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, err
 
 // firstWords waits until the stream has brought something: before, no log could cover a backup.
 func (c *cluster) firstWords(ctx context.Context) bool {
-	for c.arch.Stats().Received.File == "" {
+	for {
+		_, streamed := c.streamed()
+		if streamed && c.arch.Stats().Received.File != "" {
+			break
+		}
 		select {
 		case <-ctx.Done():
 			return false
@@ -119,7 +123,8 @@ func (c *cluster) firstWords(ctx context.Context) bool {
 
 // backup takes one base backup.
 func (c *cluster) backup(ctx context.Context) error {
-	engine, err := c.o.Engine(c.cfg, c.cat.Cluster.Flavor)
+	host, _ := c.streamed()
+	engine, err := c.o.Engine(c.cfg, host, c.cat.Cluster.Flavor)
 	if err != nil {
 		return c.backedUp(nil, err)
 	}

@@ -3,9 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"time"
@@ -13,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"tidemark/archiver"
-	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/fault"
@@ -33,7 +29,8 @@ type cluster struct {
 	cat      *catalog.Catalog
 	timeline uint32
 	view     view
-	seen     struct { // what the received bytes were when they last changed
+	leave    context.CancelCauseFunc // ends the connection that is streamed over
+	seen     struct {                // what the received bytes were when they last changed
 		bytes uint64
 		at    time.Time
 	}
@@ -41,8 +38,10 @@ type cluster struct {
 
 // view is what the supervisor knows beyond the archiver's own figures; under cluster.mu.
 type view struct {
-	server     *replica.Server
-	host       string
+	server     *replica.Server // streamed from, or last streamed from
+	host       config.Address
+	since      time.Time // when that connection was made
+	semi       semiView
 	err        error // of the last failure, while it lasts
 	state      phase
 	reconnects uint64
@@ -133,6 +132,7 @@ func (c *cluster) prepare(ctx context.Context) error {
 		Catalog: cat, Timeline: timeline.Number, Dir: c.dir("spool"), FS: c.o.FS, Clock: c.o.Clock, Log: c.log,
 		Version: c.o.Version, MaxAge: c.cfg.Segment.MaxAge, MaxSize: int64(c.cfg.Segment.MaxSize),
 		MaxSpool: int64(c.cfg.Spool.MaxSize), HeadAge: headAge,
+		Ack: promises[c.cfg.Ack], Hold: c.cfg.Spool.OnFull == config.OnFullHold,
 	})
 	if err != nil {
 		return err
@@ -143,11 +143,28 @@ func (c *cluster) prepare(ctx context.Context) error {
 	return nil
 }
 
+// promises are those of the configuration.
+var promises = map[config.Ack]archiver.Ack{config.AckNone: archiver.AckNone, config.AckSpool: archiver.AckSpool, config.AckArchive: archiver.AckArchive}
+
 // headAge is how often a head is written while anything changes.
 const headAge = 10 * time.Second
 
 func (c *cluster) dir(name string) string {
 	return filepath.Join(c.o.Config.StateDir, c.cfg.Name, name)
+}
+
+// probe asks the host that is to be archived what it is.
+func (c *cluster) probe(ctx context.Context) (*replica.Server, error) {
+	_, o, err := Choose(ctx, c.cfg, replica.Choice{}, c.o.Clock)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := replica.Dial(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return replica.Probe(conn, c.o.Clock.Now)
 }
 
 // firstContact waits until a primary can be reached and returns what it is. A refusal (password,
@@ -165,162 +182,6 @@ func (c *cluster) firstContact(ctx context.Context) (*replica.Server, error) {
 		if !c.pause(ctx, try) {
 			return nil, ctx.Err()
 		}
-	}
-}
-
-func (c *cluster) probe(ctx context.Context) (*replica.Server, error) {
-	o, err := c.connection()
-	if err != nil {
-		return nil, err
-	}
-	conn, err := replica.Dial(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return replica.Probe(conn, c.o.Clock.Now)
-}
-
-// connection returns how to reach the primary.
-func (c *cluster) connection() (replica.Options, error) {
-	host := c.cfg.Hosts[0]
-	password, err := c.cfg.Password()
-	if err != nil {
-		return replica.Options{}, err
-	}
-	tls, err := c.cfg.TLS.ClientConfig(host)
-	if err != nil {
-		return replica.Options{}, err
-	}
-	return replica.Options{Host: host.String(), User: c.cfg.User, Password: password, TLS: tls}, nil
-}
-
-// stream keeps a connection to the primary until ctx ends. What fails is tried again with full
-// jitter; it returns an error when only an operator can help.
-func (c *cluster) stream(ctx context.Context) error {
-	byGTID, first := false, true
-	var damaged string // place of the last event with a wrong checksum
-	for try := 0; ; try++ {
-		received := c.arch.Stats().ReceivedBytes
-		err := c.connect(ctx, byGTID)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if c.arch.Stats().ReceivedBytes > received {
-			try, first, byGTID = 0, false, false
-		}
-		switch {
-		case errors.Is(err, replica.ErrNoFile) && !byGTID:
-			byGTID = true // the file is gone: the server may still have what follows, by GTID
-			continue
-		case errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
-			return fault.New(fault.Unreachable, "continue the archive", c.cfg.Name, err).
-				WithHint("Transactions were purged before they were archived. Archive the primary under a new cluster name; the old archive stays restorable up to its end.")
-		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), fault.Is(err, fault.Config):
-			return err
-		case first && refused(err):
-			return err
-		case errors.Is(err, binlog.ErrChecksum):
-			c.mu.Lock()
-			c.view.checksums++
-			c.mu.Unlock()
-			if err.Error() == damaged {
-				return fault.New(fault.Integrity, "read the binlog", c.cfg.Name, err)
-			}
-			damaged = err.Error()
-		}
-		c.mu.Lock()
-		c.view.reconnects++
-		c.mu.Unlock()
-		c.failed(err)
-		if !c.pause(ctx, try) {
-			return nil
-		}
-	}
-}
-
-// connect streams over one connection until it fails.
-func (c *cluster) connect(ctx context.Context, byGTID bool) error {
-	c.enter(connecting)
-	resume, err := c.arch.Resume(ctx)
-	if err != nil {
-		return err
-	}
-	o, err := c.connection()
-	if err != nil {
-		return err
-	}
-	req := replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, From: resume.From}
-	switch {
-	case resume.Fresh:
-		if req.From, err = c.start(ctx, o); err != nil {
-			return err
-		}
-	case byGTID, req.From.Offset >= 1<<32:
-		req.From, req.After, req.Expect = binlog.Point{}, resume.After, resume.From
-		resume.ByGTID = true
-	}
-	src, err := replica.Open(ctx, o, req, c.o.Clock)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	if have := src.Server.Flavor; have != c.cat.Cluster.Flavor {
-		return fault.New(fault.Config, "archive", o.Host, fmt.Errorf("it is a %s server, and the archive of %s is one of %s", have, c.cfg.Name, c.cat.Cluster.Flavor)).
-			WithHint("Archive it under another cluster name.")
-	}
-	c.mu.Lock()
-	c.view.server, c.view.host, c.view.err, c.view.state = src.Server, o.Host, nil, streaming
-	c.mu.Unlock()
-	c.log.Info("streaming", zap.String("host", o.Host), zap.String("version", src.Server.Version),
-		zap.Stringer("from", req.From), zap.String("after", req.After))
-	return c.arch.Stream(ctx, src, resume)
-}
-
-// start is where a new archive begins: always at the beginning of a file, where the log says what
-// came before it.
-func (c *cluster) start(ctx context.Context, o replica.Options) (binlog.Point, error) {
-	conn, err := replica.Dial(ctx, o)
-	if err != nil {
-		return binlog.Point{}, err
-	}
-	defer conn.Close()
-	files, err := replica.Files(conn)
-	if err != nil {
-		return binlog.Point{}, err
-	}
-	file := files[0].File
-	if c.cfg.Start == config.StartNow {
-		file = files[len(files)-1].File
-	}
-	return binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}, nil
-}
-
-// serverID is ours among the primary's replicas: the configured one, or one that follows from our
-// UUID and so stays the same.
-func (c *cluster) serverID() uint32 {
-	if c.cfg.ServerID != 0 {
-		return c.cfg.ServerID
-	}
-	h := fnv.New32a()
-	h.Write([]byte(c.arch.UUID()))
-	return 4200000000 + h.Sum32()%90000000
-}
-
-// refused reports whether the primary was reached and said no.
-func refused(err error) bool {
-	return fault.Is(err, fault.Config) || fault.Is(err, fault.Primary) && replica.Refused(err)
-}
-
-// pause waits before the next try: a random time up to a bound that doubles.
-func (c *cluster) pause(ctx context.Context, try int) bool {
-	bound := min(100*time.Millisecond<<min(try, 10), 15*time.Second)
-	c.enter(waiting)
-	select {
-	case <-ctx.Done():
-		return false
-	case <-c.o.Clock.After(bound/4 + rand.N(bound)):
-		return true
 	}
 }
 

@@ -25,8 +25,8 @@ type Options struct {
 	Version   string
 	Clock     clock.Clock
 	FS        durable.FS
-	// Engine returns what takes base backups of a cluster; nil: none are taken.
-	Engine func(*config.Cluster, gtid.Flavor) (basebackup.Engine, error)
+	// Engine returns what takes base backups of a cluster from a host of it; nil: none are taken.
+	Engine func(*config.Cluster, config.Address, gtid.Flavor) (basebackup.Engine, error)
 	// Listening is told the address of the status port once it accepts connections; may be nil.
 	Listening func(addr string)
 }

@@ -21,6 +21,23 @@ func always(f func(*pb.Cluster) float64) func(*pb.Cluster) (float64, bool) {
 	return func(c *pb.Cluster) (float64, bool) { return f(c), true }
 }
 
+// semiSync is of clusters that acknowledge.
+func semiSync(f func(*pb.SemiSync) float64) func(*pb.Cluster) (float64, bool) {
+	return func(c *pb.Cluster) (float64, bool) {
+		if c.SemiSync == nil {
+			return 0, false
+		}
+		return f(c.SemiSync), true
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // metrics lists what is exported for a cluster, with the label cluster. Base units.
 func metrics() []metric {
 	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
@@ -52,6 +69,14 @@ func metrics() []metric {
 			always(func(c *pb.Cluster) float64 { return float64(c.SpoolLimitBytes) })},
 		{"tidemark_spool_segments", "Segments in the spool that are not archived.", gauge,
 			always(func(c *pb.Cluster) float64 { return float64(c.SpoolSegments) })},
+		{"tidemark_semi_sync_kept", "1 while commits on the primary wait for our acknowledgement.", gauge,
+			semiSync(func(s *pb.SemiSync) float64 { return truth(s.Kept) })},
+		{"tidemark_semi_sync_primary_on", "1 while the primary waits for the acknowledgement of any replica.", gauge,
+			semiSync(func(s *pb.SemiSync) float64 { return truth(s.PrimaryOn) })},
+		{"tidemark_semi_sync_acknowledgements_total", "Acknowledgements sent, each for all commits before it.", counter,
+			semiSync(func(s *pb.SemiSync) float64 { return float64(s.Sent) })},
+		{"tidemark_semi_sync_primary_unacknowledged_total", "Commits that went on without an acknowledgement, by the primary's count since it started.", counter,
+			semiSync(func(s *pb.SemiSync) float64 { return float64(s.Unacknowledged) })},
 		{"tidemark_reconnects_total", "Connections to the primary that failed or ended.", counter,
 			always(func(c *pb.Cluster) float64 { return float64(c.Reconnects) })},
 		{"tidemark_checksum_failures_total", "Events received with a wrong checksum.", counter,

@@ -15,7 +15,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := &c.view
-	m := &pb.Cluster{Name: c.cfg.Name, Host: v.host, Reconnects: v.reconnects, ChecksumFailures: v.checksums,
+	m := &pb.Cluster{Name: c.cfg.Name, Host: v.host.String(), Reconnects: v.reconnects, ChecksumFailures: v.checksums,
 		SpoolLimitBytes: uint64(c.cfg.Spool.MaxSize)}
 	if v.err != nil {
 		m.Error, m.Hint = v.err.Error(), fault.HintOf(v.err)
@@ -45,6 +45,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	if !s.CoveredUntil.IsZero() {
 		m.CoveredUntil = timestamppb.New(s.CoveredUntil)
 	}
+	v.semi.fill(m, c.cfg.Ack, s)
 	m.SpooledLagSeconds = c.lag(s.Spooled, now)
 	m.ArchivedLagSeconds = c.lag(s.Archived, now)
 	if !v.earliest.IsZero() {
@@ -131,6 +132,9 @@ func ready(m *pb.Cluster) (bool, string) {
 	}
 	if m.ArchivedLagSeconds > readyLag {
 		return false, "the archive is behind"
+	}
+	if s := m.SemiSync; s != nil && !s.Kept {
+		return false, "commits do not wait for our acknowledgement: " + s.Reason
 	}
 	return true, ""
 }

@@ -4,12 +4,18 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-mysql-org/go-mysql/client"
+
 	"tidemark/internal/binlog"
+	"tidemark/internal/config"
 	"tidemark/replica"
 )
 
-// watchEvery is how often the primary is asked where its binlog ends.
-const watchEvery = 5 * time.Second
+// How often the primary is asked where its binlog ends, and how often where more depends on it.
+const (
+	watchEvery   = 5 * time.Second
+	watchClosely = time.Second
+)
 
 // primaryPoint is where the primary's binlog ended when it was last asked.
 type primaryPoint struct {
@@ -19,22 +25,39 @@ type primaryPoint struct {
 }
 
 // watch asks the primary for its position over a second connection, so that idle and stalled can be
-// told apart, and keeps the recovery window. What fails is tried again; the stream reports failures.
+// told apart; whether it still is the primary; and whether it waits for acknowledgements. It keeps the
+// recovery window too. What fails is tried again; the stream reports failures.
 func (c *cluster) watch(ctx context.Context) error {
 	c.readWindow(ctx)
 	for {
-		c.follow(ctx)
+		if host, ok := c.streamed(); ok {
+			c.follow(ctx, host)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c.o.Clock.After(watchEvery):
+		case <-c.o.Clock.After(c.watchEvery()):
 		}
 	}
 }
 
-// follow asks until the connection fails.
-func (c *cluster) follow(ctx context.Context) {
-	o, err := c.connection()
+func (c *cluster) watchEvery() time.Duration {
+	if c.cfg.Ack != config.AckNone || len(c.cfg.Hosts) > 1 {
+		return watchClosely
+	}
+	return watchEvery
+}
+
+// streamed returns the host that is streamed from.
+func (c *cluster) streamed() (config.Address, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.host, c.leave != nil
+}
+
+// follow asks a host until the connection fails, or another one is streamed from.
+func (c *cluster) follow(ctx context.Context, host config.Address) {
+	o, err := Connection(c.cfg, host)
 	if err != nil {
 		return
 	}
@@ -48,15 +71,44 @@ func (c *cluster) follow(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		if now, ok := c.streamed(); ok && now != host {
+			return
+		}
 		c.mu.Lock()
 		c.view.primary = primaryPoint{Point: p, gtid: pos, at: c.o.Clock.Now()}
 		c.mu.Unlock()
+		if c.askSemiSync(conn) != nil || c.moved(ctx, conn, host) != nil {
+			return
+		}
+		c.acknowledgeAgain(c.o.Clock.Now())
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.o.Clock.After(watchEvery):
+		case <-c.o.Clock.After(c.watchEvery()):
 		}
 	}
+}
+
+// moved ends the stream when its host takes no writes any more and another one does, which has all
+// that was received.
+func (c *cluster) moved(ctx context.Context, conn *client.Conn, host config.Address) error {
+	if len(c.cfg.Hosts) == 1 || c.cfg.Follow != config.FollowPrimary {
+		return nil
+	}
+	server, err := replica.Probe(conn, c.o.Clock.Now)
+	if err != nil || !server.ReadOnly {
+		return err
+	}
+	other, _, err := Choose(ctx, c.cfg, replica.Choice{Reached: c.arch.Reached()}, c.o.Clock)
+	if err != nil || other == host { // none takes writes now: this one goes on being archived
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leave != nil && c.view.host == host {
+		c.leave(errMoved)
+	}
+	return nil
 }
 
 // readWindow finds the earliest point that can be restored: the oldest base backup's.

@@ -187,6 +187,7 @@ type Cluster struct {
 	Window               *Window                `protobuf:"bytes,27,opt,name=window,proto3" json:"window,omitempty"`
 	Segments             uint64                 `protobuf:"varint,28,opt,name=segments,proto3" json:"segments,omitempty"`
 	DuplicateBytes       uint64                 `protobuf:"varint,29,opt,name=duplicate_bytes,json=duplicateBytes,proto3" json:"duplicate_bytes,omitempty"` // seen again after reconnects, compared and dropped
+	SemiSync             *SemiSync              `protobuf:"bytes,30,opt,name=semi_sync,json=semiSync,proto3" json:"semi_sync,omitempty"`                    // where acknowledgements are configured
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -424,6 +425,138 @@ func (x *Cluster) GetDuplicateBytes() uint64 {
 	return 0
 }
 
+func (x *Cluster) GetSemiSync() *SemiSync {
+	if x != nil {
+		return x.SemiSync
+	}
+	return nil
+}
+
+// How it stands with the promise that a commit is safe here before it succeeds.
+type SemiSync struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Ack            string                 `protobuf:"bytes,1,opt,name=ack,proto3" json:"ack,omitempty"`                                               // what is promised: spool or archive
+	Kept           bool                   `protobuf:"varint,2,opt,name=kept,proto3" json:"kept,omitempty"`                                            // commits wait for our acknowledgement
+	Reason         string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`                                         // why not
+	PrimaryOn      bool                   `protobuf:"varint,4,opt,name=primary_on,json=primaryOn,proto3" json:"primary_on,omitempty"`                 // the primary waits for acknowledgements, of anyone
+	WaitPoint      string                 `protobuf:"bytes,5,opt,name=wait_point,json=waitPoint,proto3" json:"wait_point,omitempty"`                  // AFTER_SYNC or AFTER_COMMIT
+	TimeoutSeconds float64                `protobuf:"fixed64,6,opt,name=timeout_seconds,json=timeoutSeconds,proto3" json:"timeout_seconds,omitempty"` // after which commits go on without
+	Replicas       uint32                 `protobuf:"varint,7,opt,name=replicas,proto3" json:"replicas,omitempty"`                                    // connected that acknowledge, we among them
+	Waits          uint32                 `protobuf:"varint,8,opt,name=waits,proto3" json:"waits,omitempty"`                                          // for how many acknowledgements a commit waits
+	Acknowledged   uint64                 `protobuf:"varint,9,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`                            // commits that were, by the primary's count since it started
+	Unacknowledged uint64                 `protobuf:"varint,10,opt,name=unacknowledged,proto3" json:"unacknowledged,omitempty"`                       // commits that were not
+	Sent           uint64                 `protobuf:"varint,11,opt,name=sent,proto3" json:"sent,omitempty"`                                           // acknowledgements of ours, each for all before it
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SemiSync) Reset() {
+	*x = SemiSync{}
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SemiSync) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SemiSync) ProtoMessage() {}
+
+func (x *SemiSync) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SemiSync.ProtoReflect.Descriptor instead.
+func (*SemiSync) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SemiSync) GetAck() string {
+	if x != nil {
+		return x.Ack
+	}
+	return ""
+}
+
+func (x *SemiSync) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+func (x *SemiSync) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SemiSync) GetPrimaryOn() bool {
+	if x != nil {
+		return x.PrimaryOn
+	}
+	return false
+}
+
+func (x *SemiSync) GetWaitPoint() string {
+	if x != nil {
+		return x.WaitPoint
+	}
+	return ""
+}
+
+func (x *SemiSync) GetTimeoutSeconds() float64 {
+	if x != nil {
+		return x.TimeoutSeconds
+	}
+	return 0
+}
+
+func (x *SemiSync) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *SemiSync) GetWaits() uint32 {
+	if x != nil {
+		return x.Waits
+	}
+	return 0
+}
+
+func (x *SemiSync) GetAcknowledged() uint64 {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return 0
+}
+
+func (x *SemiSync) GetUnacknowledged() uint64 {
+	if x != nil {
+		return x.Unacknowledged
+	}
+	return 0
+}
+
+func (x *SemiSync) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
 type Point struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
@@ -437,7 +570,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +582,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +595,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Point) GetFile() string {
@@ -514,7 +647,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +659,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +672,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Backup) GetId() string {
@@ -594,7 +727,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +739,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +752,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Window) GetEarliest() *timestamppb.Timestamp {
@@ -645,7 +778,8 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
-	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xca\t\n" +
+	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\x85\n" +
+	"\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -680,7 +814,23 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x0erunning_backup\x18\x1a \x01(\v2\x1a.tidemark.status.v1.BackupR\rrunningBackup\x122\n" +
 	"\x06window\x18\x1b \x01(\v2\x1a.tidemark.status.v1.WindowR\x06window\x12\x1a\n" +
 	"\bsegments\x18\x1c \x01(\x04R\bsegments\x12'\n" +
-	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\"\xb0\x01\n" +
+	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\x129\n" +
+	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\"\xc1\x02\n" +
+	"\bSemiSync\x12\x10\n" +
+	"\x03ack\x18\x01 \x01(\tR\x03ack\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"primary_on\x18\x04 \x01(\bR\tprimaryOn\x12\x1d\n" +
+	"\n" +
+	"wait_point\x18\x05 \x01(\tR\twaitPoint\x12'\n" +
+	"\x0ftimeout_seconds\x18\x06 \x01(\x01R\x0etimeoutSeconds\x12\x1a\n" +
+	"\breplicas\x18\a \x01(\rR\breplicas\x12\x14\n" +
+	"\x05waits\x18\b \x01(\rR\x05waits\x12\"\n" +
+	"\facknowledged\x18\t \x01(\x04R\facknowledged\x12&\n" +
+	"\x0eunacknowledged\x18\n" +
+	" \x01(\x04R\x0eunacknowledged\x12\x12\n" +
+	"\x04sent\x18\v \x01(\x04R\x04sent\"\xb0\x01\n" +
 	"\x05Point\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
@@ -722,40 +872,42 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
 	(*Cluster)(nil),               // 2: tidemark.status.v1.Cluster
-	(*Point)(nil),                 // 3: tidemark.status.v1.Point
-	(*Backup)(nil),                // 4: tidemark.status.v1.Backup
-	(*Window)(nil),                // 5: tidemark.status.v1.Window
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*SemiSync)(nil),              // 3: tidemark.status.v1.SemiSync
+	(*Point)(nil),                 // 4: tidemark.status.v1.Point
+	(*Backup)(nil),                // 5: tidemark.status.v1.Backup
+	(*Window)(nil),                // 6: tidemark.status.v1.Window
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	6,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	6,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	7,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	7,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
 	0,  // 3: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	3,  // 4: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	3,  // 5: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	3,  // 6: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	3,  // 7: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	6,  // 8: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	4,  // 9: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	4,  // 10: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	5,  // 11: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	6,  // 12: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	6,  // 13: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	6,  // 14: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	6,  // 15: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	6,  // 16: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	6,  // 17: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	4,  // 4: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	4,  // 5: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	4,  // 6: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	4,  // 7: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	7,  // 8: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	5,  // 9: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	5,  // 10: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	6,  // 11: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	3,  // 12: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	7,  // 13: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	7,  // 14: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	7,  // 15: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	7,  // 16: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	7,  // 17: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	7,  // 18: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -769,7 +921,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

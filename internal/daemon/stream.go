@@ -1,0 +1,198 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"tidemark/archiver"
+	"tidemark/internal/binlog"
+	"tidemark/internal/config"
+	"tidemark/internal/fault"
+	"tidemark/replica"
+)
+
+// Why a connection that works is ended.
+var (
+	errMoved   = errors.New("another host is the primary now")
+	errDrained = errors.New("the archive has caught up with the spool: acknowledgements begin again")
+)
+
+// stream keeps a connection to the primary until ctx ends. What fails is tried again with full
+// jitter; it returns an error when only an operator can help.
+func (c *cluster) stream(ctx context.Context) error {
+	byGTID, first := false, true
+	var damaged string // place of the last event with a wrong checksum
+	for try := 0; ; try++ {
+		received := c.arch.Stats().ReceivedBytes
+		err := c.connect(ctx, byGTID)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if c.arch.Stats().ReceivedBytes > received {
+			try, first, byGTID = 0, false, false
+		}
+		switch {
+		case errors.Is(err, errMoved), errors.Is(err, errDrained):
+			c.log.Info("connecting anew", zap.Error(err))
+			continue
+		case errors.Is(err, archiver.ErrFull):
+			if err := c.released(ctx, err); err != nil {
+				return err
+			}
+			continue
+		case errors.Is(err, replica.ErrNoFile) && !byGTID:
+			byGTID = true // the file is gone: the server may still have what follows, by GTID
+			continue
+		case errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
+			return fault.New(fault.Unreachable, "continue the archive", c.cfg.Name, err).
+				WithHint("Transactions were purged before they were archived. Archive the primary under a new cluster name; the old archive stays restorable up to its end.")
+		case errors.Is(err, archiver.ErrDiverged), fault.Is(err, fault.Config):
+			return err
+		case errors.Is(err, replica.ErrDiverged) && len(c.cfg.Hosts) == 1:
+			return err
+		case first && refused(err):
+			return err
+		case errors.Is(err, binlog.ErrChecksum):
+			c.mu.Lock()
+			c.view.checksums++
+			c.mu.Unlock()
+			if err.Error() == damaged {
+				return fault.New(fault.Integrity, "read the binlog", c.cfg.Name, err)
+			}
+			damaged = err.Error()
+		}
+		c.mu.Lock()
+		c.view.reconnects++
+		c.mu.Unlock()
+		c.failed(err)
+		if !c.pause(ctx, try) {
+			return nil
+		}
+	}
+}
+
+// released waits, without a connection, until the spool has room again: the primary's commits wait for
+// nothing of ours meanwhile.
+func (c *cluster) released(ctx context.Context, err error) error {
+	c.failed(err)
+	c.enter(waiting)
+	err = c.arch.Room(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// connect streams over one connection until it fails.
+func (c *cluster) connect(ctx context.Context, byGTID bool) error {
+	c.enter(connecting)
+	resume, err := c.arch.Resume(ctx)
+	if err != nil {
+		return err
+	}
+	host, o, err := Choose(ctx, c.cfg, replica.Choice{LastID: resume.ServerID, LastUUID: resume.UUID, Reached: resume.Reached}, c.o.Clock)
+	if err != nil {
+		return err
+	}
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, byGTID) }, c.o.Clock)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	c.mu.Lock()
+	c.view.server, c.view.host, c.view.err, c.view.state = src.Server, host, nil, streaming
+	c.view.semi.safe, c.view.semi.stream, c.view.semi.primary = resume.Safe, src, nil
+	c.view.since, c.leave = c.o.Clock.Now(), leave
+	c.mu.Unlock()
+	c.log.Info("streaming", zap.Stringer("host", host), zap.String("version", src.Server.Version), zap.Uint32("server_id", src.Server.ID),
+		zap.Stringer("from", resume.From), zap.Bool("other server", resume.Other))
+	err = c.arch.Stream(ctx, src, resume)
+	c.mu.Lock()
+	c.view.semi.stream, c.leave = nil, nil
+	c.mu.Unlock()
+	if why := context.Cause(ctx); errors.Is(why, errMoved) || errors.Is(why, errDrained) {
+		return why
+	}
+	return err
+}
+
+// request is what a server is asked for: on the one that was archived last the place in its files, on
+// another one what follows in the order of GTIDs.
+func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Server, resume *archiver.Resume, byGTID bool) (r replica.Request, err error) {
+	if s.Flavor != c.cat.Cluster.Flavor {
+		return r, fault.New(fault.Config, "archive", o.Host, fmt.Errorf("it is a %s server, and the archive of %s is one of %s", s.Flavor, c.cfg.Name, c.cat.Cluster.Flavor)).
+			WithHint("Archive it under another cluster name.")
+	}
+	r = replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, From: resume.From, SemiSync: resume.Safe}
+	switch {
+	case resume.Fresh:
+		r.From, err = c.start(ctx, o)
+	case s.ID != resume.ServerID || s.UUID != resume.UUID:
+		r.From, r.After = binlog.Point{}, resume.Reached.String()
+		resume.Other = true
+	case byGTID, r.From.Offset >= 1<<32:
+		r.From, r.After, r.Expect = binlog.Point{}, resume.After, resume.From
+		resume.ByGTID = true
+	}
+	return r, err
+}
+
+// start is where a new archive begins: always at the beginning of a file, where the log says what
+// came before it.
+func (c *cluster) start(ctx context.Context, o replica.Options) (binlog.Point, error) {
+	conn, err := replica.Dial(ctx, o)
+	if err != nil {
+		return binlog.Point{}, err
+	}
+	defer conn.Close()
+	files, err := replica.Files(conn)
+	if err != nil {
+		return binlog.Point{}, err
+	}
+	file := files[0].File
+	if c.cfg.Start == config.StartNow {
+		file = files[len(files)-1].File
+	}
+	return binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}, nil
+}
+
+// serverID is ours among the primary's replicas: the configured one, or one that follows from our
+// UUID and so stays the same.
+func (c *cluster) serverID() uint32 {
+	if c.cfg.ServerID != 0 {
+		return c.cfg.ServerID
+	}
+	h := fnv.New32a()
+	h.Write([]byte(c.arch.UUID()))
+	return 4200000000 + h.Sum32()%90000000
+}
+
+// refused reports whether the primary was reached and said no.
+func refused(err error) bool {
+	return fault.Is(err, fault.Config) || fault.Is(err, fault.Primary) && replica.Refused(err)
+}
+
+// pause waits before the next try: a random time up to a bound that doubles. Where there are several
+// hosts one of them may be made the primary at any moment.
+func (c *cluster) pause(ctx context.Context, try int) bool {
+	longest := 15 * time.Second
+	if len(c.cfg.Hosts) > 1 {
+		longest = 2 * time.Second
+	}
+	bound := min(100*time.Millisecond<<min(try, 10), longest)
+	c.enter(waiting)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-c.o.Clock.After(bound/4 + rand.N(bound)):
+		return true
+	}
+}
