@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Build builds the tidemark program of this source tree into dir and returns its path.
@@ -20,7 +21,7 @@ func Build(dir string) (string, error) {
 // Config describes one cluster, "shop".
 type Config struct {
 	Dir      string // for archive, state and the files written here
-	Primary  string // host:port
+	Primary  string // host:port, or several with commas between
 	User     string
 	Password string
 	More     string // lines of the cluster's section, indented by four
@@ -37,10 +38,10 @@ state_dir: %[1]s/state
 status: {listen: "127.0.0.1:0"}
 clusters:
   shop:
-    hosts: ["%[2]s"]
+    hosts: [%[2]s]
     user: %[3]s
     password_file: %[4]s
-%[5]s`, c.Dir, c.Primary, c.User, pw, c.More)
+%[5]s`, c.Dir, `"`+strings.ReplaceAll(c.Primary, ",", `", "`)+`"`, c.User, pw, c.More)
 	path := filepath.Join(c.Dir, "tidemark.yaml")
 	return path, os.WriteFile(path, []byte(yaml), 0o600)
 }

@@ -29,17 +29,28 @@ type Daemon struct {
 // Status is the part of the status that the story tells. 64-bit integers are strings in it.
 type Status struct {
 	State                string
+	Host                 string
 	Error                string
 	ArchivedLagSeconds   float64
 	ReceivedTransactions uint64 `json:",string"`
 	DuplicateBytes       uint64 `json:",string"`
 	Archived, Primary    Point
+	SemiSync             SemiSync
 	LastBackup           struct {
 		ID                 string
 		Started, Finished  time.Time
 		Bytes, StoredBytes uint64 `json:",string"`
 		Error              string
 	}
+}
+
+// SemiSync is how it stands with acknowledgements.
+type SemiSync struct {
+	Kept                         bool
+	Reason                       string
+	PrimaryOn                    bool
+	Acknowledged, Unacknowledged uint64 `json:",string"`
+	Sent                         uint64 `json:",string"`
 }
 
 // Point is a place in the primary's log.
@@ -136,6 +147,12 @@ func (d *Daemon) Await(ctx context.Context, limit time.Duration, ok func(Status)
 	}
 	return ctx.Err()
 }
+
+// Pause stops it in its tracks, until Resume.
+func (d *Daemon) Pause() { _ = d.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets it go on.
+func (d *Daemon) Resume() { _ = d.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Kill ends it as a crash does.
 func (d *Daemon) Kill() {

@@ -56,6 +56,9 @@ func (c *cluster) askSemiSync(conn *client.Conn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := &c.view.semi
+	if q := v.primary; q != nil && p.No > q.No {
+		c.log.Error("commits on the primary went on without our acknowledgement", zap.Uint64("commits", p.No-q.No), zap.Duration("timeout", p.Timeout))
+	}
 	v.primary = p
 	why := v.broken()
 	if v.begun && why == v.told {
