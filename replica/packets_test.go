@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,54 @@ func TestPackets(t *testing.T) {
 		}
 		if !bytes.Equal(got, want.Bytes()) {
 			t.Errorf("%s, seed %d: %d bytes of %d, or others", tt.name, seed, len(got), want.Len())
+		}
+		conn.Close()
+	}
+}
+
+// TestSemiSyncPackets: with the two bytes of semi-synchronous replication events come out as they went
+// in, those that ask for an acknowledgement are known, and the count of packets begins anew after them;
+// a server that leaves the bytes out is understood.
+func TestSemiSyncPackets(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 2))
+	for _, with := range []bool{true, false} {
+		s := newServer()
+		var want bytes.Buffer
+		var asked []uint64
+		for i := range 900 {
+			n := 19 + rng.IntN(300)
+			if i%300 == 150 {
+				n = maxPayload - 5 + rng.IntN(10) // about a whole packet
+			}
+			ev := make([]byte, n)
+			if i > 0 {
+				ev[0] = semiMagic // as the time of an event may look
+			}
+			ask := with && i > 0 && rng.IntN(3) == 0
+			if ask {
+				asked = append(asked, uint64(want.Len()))
+			}
+			want.Write(ev)
+			switch {
+			case !with:
+				s.event(ev)
+			case ask:
+				s.event(append([]byte{semiMagic, semiAck}, ev...))
+				s.seq = 1
+			default:
+				s.event(append([]byte{semiMagic, 0}, ev...))
+			}
+		}
+		conn := serve(s.buf.Bytes(), func() int { return 1 + rng.IntN(1<<16) })
+		p := newPackets(conn, clock.System{}, time.Minute, 1<<16)
+		p.semi = semiUnknown
+		got, err := io.ReadAll(p)
+		if !fault.Is(err, fault.Primary) || !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("with %v, seed %d: %d bytes of %d, or others: %v", with, seed, len(got), want.Len(), err)
+		}
+		if !slices.Equal(p.asked, asked) || (p.semi == semiOn) != with {
+			t.Errorf("with %v, seed %d: %d events ask for an acknowledgement, %d expected", with, seed, len(p.asked), len(asked))
 		}
 		conn.Close()
 	}

@@ -177,6 +177,13 @@ func (r *statusResult) text(t *text) {
 			counted(c.ReceivedTransactions, "transaction"), size(c.ReceivedBytes))
 		add("spool", "%s of %s in %s", size(c.SpoolBytes), size(c.SpoolLimitBytes), counted(c.SpoolSegments, "segment"))
 
+		if m := c.SemiSync; m != nil {
+			if m.Kept {
+				add("acknowledged", "commits wait for the %s (%s)", m.Ack, m.WaitPoint)
+			} else {
+				add("acknowledged", "NOT: %s", m.Reason)
+			}
+		}
 		backups(add, c, now)
 		if n := c.Reconnects + c.ChecksumFailures + c.UploadFailures; n > 0 {
 			add("failures", "%s, %s, %s", counted(c.Reconnects, "reconnect"), counted(c.ChecksumFailures, "bad checksum"),
