@@ -101,12 +101,24 @@ func (a *Archiver) settle(ctx context.Context) error {
 	if err := a.seal(); err != nil {
 		return err
 	}
+	return a.waitDrained(ctx, settleWithin)
+}
+
+// Drain waits until what is sealed is archived, at most so long.
+func (a *Archiver) Drain(ctx context.Context, limit time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = a.waitDrained(ctx, limit)
+}
+
+// waitDrained waits until the queue is empty, at most so long, or the spool fails.
+func (a *Archiver) waitDrained(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		select {
 		case <-ctx.Done():
-		case <-a.o.Clock.After(settleWithin):
+		case <-a.o.Clock.After(limit):
 			cancel()
 		}
 		a.mu.Lock()

@@ -180,10 +180,18 @@ func (a *Archiver) Close(ctx context.Context) error {
 	return err
 }
 
+// ErrSpool matches the errors of an archiver whose spool is of no more use: it must be closed, and may
+// be opened again.
+var ErrSpool = errors.New("the spool has failed")
+
+type spoolError struct{ error }
+
+func (e spoolError) Unwrap() []error { return []error{e.error, ErrSpool} }
+
 // fail records that the spool can no longer be trusted or written, and returns the error.
 func (a *Archiver) fail(op string, err error) error {
 	if a.failed == nil {
-		a.failed = fault.New(fault.Other, op, a.o.Dir, err).
+		a.failed = fault.New(fault.Other, op, a.o.Dir, spoolError{err}).
 			WithHint("Free space on the spool's file system or repair it; archiving goes on from the last durable transaction.")
 		close(a.broken)
 	}

@@ -25,8 +25,17 @@ func (a *Archiver) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.agree(ctx, archived); err != nil {
+	t, err := a.o.Catalog.Timeline(ctx, a.o.Timeline)
+	if err != nil {
 		return err
+	}
+	if err := a.agree(ctx, t, archived); err != nil {
+		return err
+	}
+	if t.Continues() { // its log begins where it leaves the parent's
+		if a.mstate, err = t.Position.LogState(a.o.Catalog.Cluster.Flavor); err != nil {
+			return err
+		}
 	}
 	a.last = archived
 	head, err := a.o.Catalog.LastHead(ctx, a.o.Timeline)
@@ -81,11 +90,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 
 // agree compares our record of the archive with the archive: one that is shorter or another is
 // refused. It may be one segment ahead, when a crash came between commit and record.
-func (a *Archiver) agree(ctx context.Context, archived *catalog.Segment) error {
-	t, err := a.o.Catalog.Timeline(ctx, a.o.Timeline)
-	if err != nil {
-		return err
-	}
+func (a *Archiver) agree(ctx context.Context, t *catalog.Timeline, archived *catalog.Segment) error {
 	s := *a.state
 	if s.Timeline != a.o.Timeline {
 		s.Timeline, s.Archived, s.Chain = a.o.Timeline, 0, t.Seed

@@ -66,8 +66,11 @@ func (a *Archiver) Resume(ctx context.Context) (Resume, error) {
 			o.tally.fill(seg, a.mstate)
 		}
 	}
-	if seg == nil {
+	switch {
+	case seg == nil && a.mstate == nil:
 		return Resume{Fresh: true, Safe: safe}, nil
+	case seg == nil: // a timeline begins in the middle of a history
+		return Resume{Reached: a.mstate.Clone(), Safe: safe, Other: true}, nil
 	}
 	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
 		Reached: a.mstate.Clone(), Safe: safe,

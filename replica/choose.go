@@ -96,14 +96,18 @@ func ask(ctx context.Context, o Options, reached *gtid.State, now func() time.Ti
 	if h.err = h.server.Archivable(); h.err != nil {
 		return h
 	}
-	if h.replicates, h.err = replicates(conn, h.server.Flavor); h.err == nil && reached != nil {
-		h.lacks, h.err = lacks(conn, h.server.Flavor, reached)
+	if h.replicates, h.err = Replicates(conn, h.server.Flavor); h.err != nil || reached == nil {
+		return h
+	}
+	history, err := ReadHistory(conn, h.server.Flavor)
+	if h.err = err; err == nil {
+		h.lacks = history.Lacks(reached)
 	}
 	return h
 }
 
-// replicates reports whether a server runs replica threads.
-func replicates(conn *client.Conn, flavor gtid.Flavor) (bool, error) {
+// Replicates reports whether a server runs replica threads.
+func Replicates(conn *client.Conn, flavor gtid.Flavor) (bool, error) {
 	if flavor == gtid.MariaDB { // a counter that needs no privilege
 		r, err := conn.Execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
 		if err != nil {
@@ -126,49 +130,12 @@ func replicates(conn *client.Conn, flavor gtid.Flavor) (bool, error) {
 	return false, nil
 }
 
-// lacks returns what a server does not have of a history.
-func lacks(conn *client.Conn, flavor gtid.Flavor, reached *gtid.State) (string, error) {
-	if flavor == gtid.MySQL {
-		r, err := conn.Execute("SELECT GTID_SUBTRACT('" + reached.String() + "', @@global.gtid_executed)")
-		if err != nil {
-			return "", queryError("compare the server's history", err, flavor)
-		}
-		set, _ := r.GetString(0, 0)
-		return strings.ReplaceAll(set, "\n", ""), nil
-	}
-	r, err := conn.Execute("SELECT @@gtid_binlog_state, @@gtid_current_pos")
-	if err != nil {
-		return "", queryError("compare the server's history", err, flavor)
-	}
-	binlog, _ := r.GetString(0, 0)
-	current, _ := r.GetString(0, 1)
-	have, err := gtid.ParseList(binlog)
-	if err != nil {
-		return "", err
-	}
-	// A server that was set up from a backup knows what came before only as its position.
-	applied, err := gtid.ParsePosition(current)
-	if err != nil {
-		return "", err
-	}
-	var missing []gtid.GTID
-	for d, g := range reached.Position() {
-		has := applied[d] == g || slices.ContainsFunc(have, func(h gtid.GTID) bool {
-			return h.Domain == g.Domain && h.Server == g.Server && h.Seq >= g.Seq
-		})
-		if !has {
-			missing = append(missing, g)
-		}
-	}
-	return gtid.FormatList(missing), nil
-}
-
 // none is the error when no host can be chosen.
 func (c Choice) none(all []*candidate) error {
 	e := &noHost{refused: true}
 	var words []string
 	hint := "Check that the servers run; `tidemark check` asks each of them."
-	for _, h := range all {
+	for i, h := range all {
 		why := "takes no writes"
 		switch {
 		case h.err != nil:
@@ -177,7 +144,10 @@ func (c Choice) none(all []*candidate) error {
 		case h.lacks != "" && (c.Any || !h.server.ReadOnly):
 			why = "lacks " + h.lacks + ", which is archived"
 			e.diverged = true
-			hint = "A primary that lacks transactions was promoted without them, or is another cluster's: bring it up to date from a server that has them, or archive it under a new cluster name."
+			if !h.replicates && !h.server.ReadOnly {
+				e.lacking = append(e.lacking, i)
+			}
+			hint = "A primary that lacks transactions was promoted without them. If it stays so, its history becomes a timeline of its own."
 		}
 		if h.err == nil || !Refused(h.err) {
 			e.refused = false
@@ -194,6 +164,7 @@ type noHost struct {
 	errs     []error
 	refused  bool // every host
 	diverged bool
+	lacking  []int // hosts that are a primary, but for what they lack
 }
 
 func (e *noHost) Error() string { return e.text }
@@ -205,6 +176,16 @@ func (e *noHost) Is(target error) bool { return e.diverged && errors.Is(ErrDiver
 func (e *noHost) Unwrap() []error {
 	if e.refused {
 		return e.errs
+	}
+	return nil
+}
+
+// Lacking returns, of an error of Choose, the indices of the hosts that take writes and replicate from
+// no one, but lack transactions that are archived.
+func Lacking(err error) []int {
+	var e *noHost
+	if errors.As(err, &e) {
+		return e.lacking
 	}
 	return nil
 }

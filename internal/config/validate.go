@@ -47,6 +47,7 @@ func (l *loader) validate(schemes []string) {
 			check(p+"tls.cert", "a client certificate needs both tls.cert and tls.key")
 		}
 		check(p+"heartbeat", outside(cl.Heartbeat, 500*time.Millisecond, time.Minute, formatDuration))
+		check(p+"fork_grace", outside(cl.ForkGrace, time.Second, 24*time.Hour, formatDuration))
 		check(p+"segment.max_age", outside(cl.Segment.MaxAge, 100*time.Millisecond, time.Hour, formatDuration))
 		check(p+"segment.max_size", outside(cl.Segment.MaxSize, 64*KiB, 4*GiB, Size.String))
 		check(p+"base.part_size", outside(cl.Base.PartSize, MiB, TiB, Size.String))

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -96,6 +97,11 @@ func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, err
 	if !again.IsZero() {
 		return again, nil
 	}
+	serves, err := c.serves(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	bases = slices.DeleteFunc(bases, func(b *catalog.Base) bool { return !serves(b) })
 	if len(bases) == 0 {
 		return now, nil
 	}
@@ -103,6 +109,28 @@ func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, err
 		return now.Add(time.Hour), nil
 	}
 	return c.cfg.Base.Schedule.Next(bases[len(bases)-1].Started), nil
+}
+
+// serves tells which base backups a restore of this timeline can begin with: its own, and those that
+// were taken in its own past.
+func (c *cluster) serves(ctx context.Context) (func(*catalog.Base) bool, error) {
+	lineage, err := c.cat.Lineage(ctx, c.timeline.Number)
+	if err != nil {
+		return nil, err
+	}
+	return func(b *catalog.Base) bool {
+		for _, t := range lineage {
+			switch {
+			case b.Timeline == t.Number:
+				return true
+			case !t.Continues():
+				return false
+			case b.Timeline == t.Parent && b.Segment >= t.ParentSegment: // it may hold more than what is common
+				return false
+			}
+		}
+		return false
+	}, nil
 }
 
 // firstWords waits until the stream has brought something: before, no log could cover a backup.
@@ -132,7 +160,7 @@ func (c *cluster) backup(ctx context.Context) error {
 	c.view.backup.running, c.view.backup.bytes = c.o.Clock.Now(), 0
 	c.mu.Unlock()
 	c.log.Info("base backup begins")
-	base, err := basebackup.Take(ctx, basebackup.Options{Catalog: c.cat, Engine: engine, Clock: c.o.Clock, Timeline: c.timeline,
+	base, err := basebackup.Take(ctx, basebackup.Options{Catalog: c.cat, Engine: engine, Clock: c.o.Clock, Timeline: c.timeline.Number,
 		PartSize: int64(c.cfg.Base.PartSize), Threads: c.cfg.Base.Threads, Writer: c.arch.UUID(), Version: c.o.Version,
 		Progress: func(p basebackup.Progress) {
 			c.mu.Lock()

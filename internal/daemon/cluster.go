@@ -27,10 +27,13 @@ type cluster struct {
 	mu       sync.Mutex
 	arch     *archiver.Archiver
 	cat      *catalog.Catalog
-	timeline uint32
+	timeline *catalog.Timeline
 	view     view
-	leave    context.CancelCauseFunc // ends the connection that is streamed over
-	seen     struct {                // what the received bytes were when they last changed
+	sessions int // begun so far; for run
+	// spoolFailed: the session before ended so. What is in the spool goes to the archive first.
+	spoolFailed bool
+	leave       context.CancelCauseFunc // ends the connection that is streamed over
+	seen        struct {                // what the received bytes were when they last changed
 		bytes uint64
 		at    time.Time
 	}
@@ -40,7 +43,8 @@ type cluster struct {
 type view struct {
 	server     *replica.Server // streamed from, or last streamed from
 	host       config.Address
-	since      time.Time // when that connection was made
+	tried      config.Address // the host that was chosen last
+	since      time.Time      // when that connection was made
 	semi       semiView
 	err        error // of the last failure, while it lasts
 	state      phase
@@ -67,11 +71,42 @@ func newCluster(o Options, cfg *config.Cluster, store storage.Store) *cluster {
 // closeWithin bounds how long a shutdown waits for uploads; the rest stays in the spool.
 const closeWithin = 30 * time.Second
 
-// run archives until ctx ends. It returns an error when only an operator can help.
+// run archives until ctx ends. It returns an error when only an operator can help. Where the history of
+// the primary has left the archived one, or the spool has failed, archiving begins anew.
 func (c *cluster) run(ctx context.Context) error {
+	for try := 0; ; try++ {
+		began := c.o.Clock.Now()
+		err := c.session(ctx)
+		if ctx.Err() != nil {
+			return err
+		}
+		if c.o.Clock.Now().Sub(began) > lastPause {
+			try = 0
+		}
+		var apart *parting
+		switch {
+		case errors.As(err, &apart):
+			if err = c.part(ctx, apart); err == nil {
+				continue
+			}
+		case errors.Is(err, archiver.ErrSpool), c.sessions > 0 && (fault.Is(err, fault.Other) || fault.Is(err, fault.Storage)):
+			c.spoolFailed = true
+		default:
+			return err
+		}
+		c.failed(err)
+		if !c.pause(ctx, try) {
+			return nil
+		}
+	}
+}
+
+// session archives on one timeline, from one opening of the spool to its closing.
+func (c *cluster) session(ctx context.Context) error {
 	if err := c.prepare(ctx); err != nil {
 		return stoppedBy(ctx, err)
 	}
+	c.sessions++
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -94,10 +129,15 @@ func (c *cluster) run(ctx context.Context) error {
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 	defer done()
 	err := c.arch.Close(closing)
-	if why := context.Cause(ctx); !errors.Is(why, context.Canceled) {
-		return why
+	why := context.Cause(ctx)
+	if errors.Is(why, context.Canceled) {
+		return err
 	}
-	return err
+	var apart *parting
+	if errors.As(why, &apart) {
+		apart.unfinished = err
+	}
+	return why
 }
 
 // stoppedBy returns err unless ctx ended, which is no failure.
@@ -138,7 +178,7 @@ func (c *cluster) prepare(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	c.cat, c.arch, c.timeline = cat, arch, timeline.Number
+	c.cat, c.arch, c.timeline = cat, arch, timeline
 	c.mu.Unlock()
 	return nil
 }

@@ -27,7 +27,12 @@ var (
 // jitter; it returns an error when only an operator can help.
 func (c *cluster) stream(ctx context.Context) error {
 	byGTID, first := false, true
-	var damaged string // place of the last event with a wrong checksum
+	var damaged string     // place of the last event with a wrong checksum
+	var diverged time.Time // since when the primary has another history; zero: it has not
+	if c.spoolFailed {
+		c.spoolFailed = false
+		c.arch.Drain(ctx, drainWithin)
+	}
 	for try := 0; ; try++ {
 		received := c.arch.Stats().ReceivedBytes
 		err := c.connect(ctx, byGTID)
@@ -35,7 +40,7 @@ func (c *cluster) stream(ctx context.Context) error {
 			return nil
 		}
 		if c.arch.Stats().ReceivedBytes > received {
-			try, first, byGTID = 0, false, false
+			try, first, byGTID, diverged = 0, false, false, time.Time{}
 		}
 		switch {
 		case errors.Is(err, errMoved), errors.Is(err, errDrained):
@@ -49,12 +54,17 @@ func (c *cluster) stream(ctx context.Context) error {
 		case errors.Is(err, replica.ErrNoFile) && !byGTID:
 			byGTID = true // the file is gone: the server may still have what follows, by GTID
 			continue
-		case errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
-			return fault.New(fault.Unreachable, "continue the archive", c.cfg.Name, err).
-				WithHint("Transactions were purged before they were archived. Archive the primary under a new cluster name; the old archive stays restorable up to its end.")
-		case errors.Is(err, archiver.ErrDiverged), fault.Is(err, fault.Config):
-			return err
-		case errors.Is(err, replica.ErrDiverged) && len(c.cfg.Hosts) == 1:
+		case errors.Is(err, replica.ErrPurged):
+			return c.apart(reasonGap, err)
+		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrNoFile):
+			if diverged.IsZero() {
+				diverged = c.o.Clock.Now()
+			}
+			if c.o.Clock.Now().Sub(diverged) >= c.cfg.ForkGrace {
+				return c.apart(reasonFork, err)
+			}
+			first = false
+		case fault.Is(err, fault.Config):
 			return err
 		case first && refused(err):
 			return err
@@ -76,6 +86,9 @@ func (c *cluster) stream(ctx context.Context) error {
 		}
 	}
 }
+
+// drainWithin bounds how long what a failed spool holds may take to be archived before reading goes on.
+const drainWithin = 30 * time.Second
 
 // released waits, without a connection, until the spool has room again: the primary's commits wait for
 // nothing of ours meanwhile.
@@ -100,6 +113,9 @@ func (c *cluster) connect(ctx context.Context, byGTID bool) error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.view.tried = host
+	c.mu.Unlock()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, byGTID) }, c.o.Clock)
@@ -158,7 +174,7 @@ func (c *cluster) start(ctx context.Context, o replica.Options) (binlog.Point, e
 		return binlog.Point{}, err
 	}
 	file := files[0].File
-	if c.cfg.Start == config.StartNow {
+	if c.cfg.Start == config.StartNow && c.timeline.Parent == 0 {
 		file = files[len(files)-1].File
 	}
 	return binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}, nil
@@ -180,10 +196,13 @@ func refused(err error) bool {
 	return fault.Is(err, fault.Config) || fault.Is(err, fault.Primary) && replica.Refused(err)
 }
 
+// lastPause is the longest time between two tries.
+const lastPause = 15 * time.Second
+
 // pause waits before the next try: a random time up to a bound that doubles. Where there are several
 // hosts one of them may be made the primary at any moment.
 func (c *cluster) pause(ctx context.Context, try int) bool {
-	longest := 15 * time.Second
+	longest := lastPause
 	if len(c.cfg.Hosts) > 1 {
 		longest = 2 * time.Second
 	}

@@ -1,0 +1,275 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+)
+
+// History is what a server has of a replication history.
+type History interface {
+	Has(gtid.GTID) bool
+	HasAll(*gtid.State) bool
+}
+
+// Fork is where another history leaves a timeline: the end of the longest part of the timeline, from
+// its beginning and in the order of its log, that the other history has whole.
+type Fork struct {
+	Segment    uint64      // by the number that it had when it was sealed; 0: they have nothing in common
+	BodyOffset uint64      // in the body of that segment, behind a whole transaction
+	Position   Position    // there
+	Seed       Digest      // chain digest there: the seed of the timeline that begins there
+	Last       gtid.GTID   // the last transaction that both have, if it lies in that segment
+	LastTime   time.Time   // its commit time
+	Before     *gtid.State // position before it
+	Abandoned  []string    // transactions behind the fork: MariaDB's one by one, MySQL's as a set
+}
+
+// mostAbandoned bounds what a timeline's description names of them.
+const mostAbandoned = 10_000
+
+// FindFork finds where a server's history leaves a timeline.
+func (c *Catalog) FindFork(ctx context.Context, timeline uint32, server History) (*Fork, error) {
+	var common, last *Segment // the newest whose beginning the server has, and the newest
+	var behind []*Segment     // those behind it
+	for s, err := range c.Segments(ctx, timeline, 0) {
+		if err != nil {
+			return nil, err
+		}
+		last = s
+		before, err := s.Before.LogState(c.Cluster.Flavor)
+		if err != nil {
+			return nil, damaged("read", segmentKey(s.Timeline, s.First, s.Last), err)
+		}
+		if server.HasAll(before) {
+			common, behind = s, behind[:0]
+		} else if common != nil {
+			behind = append(behind, s)
+		}
+	}
+	if common == nil {
+		return c.apart(ctx, timeline, last)
+	}
+	f, err := c.forkIn(ctx, common, server)
+	if err != nil {
+		return nil, err
+	}
+	if f.Segment == 0 && common.First == 1 { // not even the first transaction of the log
+		return c.apart(ctx, timeline, last)
+	}
+	return f, c.abandon(ctx, f, behind, last)
+}
+
+// End returns the end of a timeline's log as a fork: what follows it there has nothing to do with it.
+func (c *Catalog) End(ctx context.Context, timeline uint32) (*Fork, error) {
+	last, err := c.Last(ctx, timeline)
+	if err != nil {
+		return nil, err
+	}
+	return c.apart(ctx, timeline, last)
+}
+
+func (c *Catalog) apart(ctx context.Context, timeline uint32, last *Segment) (*Fork, error) {
+	if last == nil {
+		t, err := c.Timeline(ctx, timeline)
+		if err != nil {
+			return nil, err
+		}
+		return &Fork{Seed: t.Seed}, nil
+	}
+	return &Fork{Segment: last.Last, BodyOffset: last.Members[len(last.Members)-1].BodyBytes, Position: last.After, Seed: last.ChainAfter}, nil
+}
+
+// forkIn finds the fork in a segment whose beginning both have.
+func (c *Catalog) forkIn(ctx context.Context, s *Segment, server History) (*Fork, error) {
+	state, err := s.Before.LogState(c.Cluster.Flavor)
+	if err != nil {
+		return nil, err
+	}
+	f := &Fork{Position: s.Before, Seed: s.ChainBefore}
+	end, apart := s.Source.Start, false // of the last transaction that both have
+	r, err := c.OpenSegment(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var g gtid.GTID
+	var at time.Time
+	for {
+		ev, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ev.Head {
+			continue
+		}
+		if ev.First && ev.Begin {
+			g, at = ev.GTID, ev.CommitTime()
+			if apart = apart || !server.Has(g); apart {
+				f.Abandoned = append(f.Abandoned, g.String())
+			}
+		}
+		if apart {
+			continue // read on: only at the end all is known to be what was archived
+		}
+		if ev.First {
+			listed, err := binlog.ListedState(ev, r.Body(ev))
+			if err != nil {
+				return nil, damaged("read segment "+s.Name()+" in", s.Stored.Key, err)
+			}
+			if listed != nil {
+				state.Reset(listed)
+			}
+		}
+		if ev.Boundary() {
+			if ev.End {
+				f.Before, f.Last, f.LastTime = state.Clone(), g, at
+				state.Add(g)
+			}
+			end = ev.EndOffset()
+		}
+	}
+	f.Position = PositionOf(state)
+	return f, c.seedAt(ctx, f, s, end)
+}
+
+// seedAt fills in the place of a fork that lies at an offset of a segment's source file.
+func (c *Catalog) seedAt(ctx context.Context, f *Fork, s *Segment, end uint64) error {
+	if end == s.Source.Start {
+		f.Segment, f.BodyOffset = s.First-1, 0
+		if s.First > 1 { // the end of the segment before
+			prev, err := c.segmentAt(ctx, s.Timeline, s.First-1)
+			if err != nil {
+				return err
+			}
+			f.BodyOffset = prev.Members[len(prev.Members)-1].BodyBytes
+		}
+		return nil
+	}
+	start, before := s.Source.Start, s.ChainBefore
+	for _, m := range s.Members {
+		if end > start+m.BodyBytes {
+			start += m.BodyBytes
+			before = NextDigest(before, m.BodySHA256)
+			continue
+		}
+		f.Segment, f.BodyOffset = m.Number, end-start
+		body, err := c.bodyDigest(ctx, s, start-s.Source.Start, f.BodyOffset)
+		f.Seed = NextDigest(before, body)
+		return err
+	}
+	return fmt.Errorf("offset %d is not in segment %s", end, s.Name())
+}
+
+// segmentAt returns the segment that covers a number.
+func (c *Catalog) segmentAt(ctx context.Context, timeline uint32, number uint64) (*Segment, error) {
+	for s, err := range c.Segments(ctx, timeline, number) {
+		return s, err
+	}
+	return nil, missing(timeline, number)
+}
+
+// bodyDigest returns the SHA-256 of length bytes of a segment's body from an offset.
+func (c *Catalog) bodyDigest(ctx context.Context, s *Segment, offset, length uint64) (Digest, error) {
+	r, err := c.OpenPlain(ctx, s)
+	if err != nil {
+		return Digest{}, err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.CopyN(io.Discard, r, int64(s.HeadBytes+offset)); err == nil {
+		_, err = io.CopyN(h, r, int64(length))
+		return Digest(h.Sum(nil)), err
+	}
+	return Digest{}, err
+}
+
+// abandon names what lies behind a fork.
+func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []*Segment, last *Segment) error {
+	if c.Cluster.Flavor == gtid.MySQL {
+		f.Abandoned = nil
+		all, err := gtid.ParseSet(last.After.GTID)
+		if err != nil {
+			return err
+		}
+		kept, err := gtid.ParseSet(f.Position.GTID)
+		if err != nil {
+			return err
+		}
+		if all.Subtract(kept); !all.Empty() {
+			f.Abandoned = []string{all.String()}
+		}
+		return nil
+	}
+	for _, s := range behind {
+		if len(f.Abandoned) > mostAbandoned {
+			break
+		}
+		r, err := c.OpenSegment(ctx, s)
+		if err != nil {
+			return err
+		}
+		for {
+			ev, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				_ = r.Close()
+				return err
+			}
+			if ev.First && ev.Begin {
+				f.Abandoned = append(f.Abandoned, ev.GTID.String())
+			}
+		}
+		_ = r.Close()
+	}
+	if n := len(f.Abandoned) - mostAbandoned; n > 0 {
+		f.Abandoned = append(f.Abandoned[:mostAbandoned], fmt.Sprintf("and more than %d others", n))
+	}
+	return nil
+}
+
+// Continues reports whether the timeline goes on where its parent is left, so that what the parent
+// holds up to there is its own past.
+func (t *Timeline) Continues() bool { return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 }
+
+// Lineage returns a timeline, its parent, and so on to the first.
+func (c *Catalog) Lineage(ctx context.Context, number uint32) ([]*Timeline, error) {
+	all, err := c.Timelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byNumber := make(map[uint32]*Timeline, len(all))
+	for _, t := range all {
+		byNumber[t.Number] = t
+	}
+	if number == 0 {
+		number = all[len(all)-1].Number
+	}
+	t := byNumber[number]
+	if t == nil {
+		return nil, fault.New(fault.Unreachable, "open timeline", fmt.Sprint(number), errors.New("there is no such timeline")).
+			WithHint("See the timelines with `tidemark list`.")
+	}
+	list := []*Timeline{t}
+	for t.Parent != 0 {
+		parent := byNumber[t.Parent]
+		if parent == nil || parent.Number >= t.Number {
+			return nil, damaged("read", timelineKey(t.Number), fmt.Errorf("its parent, timeline %d, is missing", t.Parent))
+		}
+		t = parent
+		list = append(list, t)
+	}
+	return list, nil
+}

@@ -1,0 +1,225 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"go.uber.org/zap"
+
+	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
+	"tidemark/internal/config"
+	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
+	"tidemark/replica"
+)
+
+// Why a new timeline begins.
+const (
+	reasonFork  = "failover" // a primary lacks transactions that are archived
+	reasonReset = "reset"    // a primary has another history altogether
+	reasonGap   = "gap"      // what comes next was purged before it was archived
+)
+
+// parting is the end of a session: the log cannot go on on its timeline.
+type parting struct {
+	reason     string
+	host       config.Address
+	err        error // how it showed
+	unfinished error // why the old timeline could not be archived to its end
+}
+
+func (p *parting) Error() string { return p.err.Error() }
+func (p *parting) Unwrap() error { return p.err }
+
+// apart ends the session because of err, which is about the primary. Where it is not clear which host
+// that is, an operator must say so.
+func (c *cluster) apart(reason string, err error) error {
+	host, many := c.cfg.Hosts[0], len(c.cfg.Hosts) > 1
+	if many && reason == reasonGap {
+		c.mu.Lock()
+		host = c.view.tried
+		c.mu.Unlock()
+	} else if many {
+		lacking := replica.Lacking(err)
+		if len(lacking) != 1 {
+			return fault.New(fault.Primary, "continue the archive", c.cfg.Name, err).
+				WithHint("It is not clear which host is the primary: let only that one take writes, or list only that one, and start again.")
+		}
+		host = c.cfg.Hosts[lacking[0]]
+	}
+	return &parting{reason: reason, host: host, err: err}
+}
+
+// part begins a new timeline with the history that a host has. The old one is archived to its end.
+func (c *cluster) part(ctx context.Context, p *parting) error {
+	if p.unfinished != nil {
+		return fault.New(fault.KindOf(p.unfinished), "archive the old history to its end before the new one of", p.host.String(), p.unfinished).
+			WithHint(fault.HintOf(p.unfinished))
+	}
+	o, err := Connection(c.cfg, p.host)
+	if err != nil {
+		return err
+	}
+	conn, err := replica.Dial(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	server, err := c.mayPart(ctx, conn, p)
+	if err != nil {
+		return err
+	}
+	fork, reason, err := c.fork(ctx, o, conn, server, p)
+	if err != nil {
+		return err
+	}
+	t := &catalog.Timeline{Number: c.timeline.Number + 1, Parent: c.timeline.Number, ParentSegment: fork.Segment, ParentBodyOffset: fork.BodyOffset,
+		Position: fork.Position, Seed: fork.Seed, Reason: reason, Created: c.o.Clock.Now(), Abandoned: fork.Abandoned}
+	if reason != reasonFork {
+		start, err := replica.StartPosition(conn, server.Flavor)
+		if err != nil {
+			return err
+		}
+		t.Gaps = []catalog.Gap{{From: fork.Position, To: catalog.Position{GTID: start}, Noticed: c.o.Clock.Now()}}
+	}
+	if err := c.cat.PutTimeline(ctx, t); err != nil {
+		return err
+	}
+	c.log.Error("a new timeline begins: the primary's history is not the archived one any more", zap.Uint32("timeline", t.Number), zap.Uint32("parent", t.Parent),
+		zap.String("reason", reason), zap.Stringer("host", p.host), zap.String("position", fork.Position.GTID), zap.Uint64("segment", fork.Segment),
+		zap.Strings("abandoned", t.Abandoned[:min(len(t.Abandoned), 10)]), zap.Error(p.err))
+	return nil
+}
+
+// mayPart checks that a host is a primary whose history may be taken for the cluster's.
+func (c *cluster) mayPart(ctx context.Context, conn *client.Conn, p *parting) (*replica.Server, error) {
+	server, err := replica.Probe(conn, c.o.Clock.Now)
+	if err == nil {
+		err = server.Archivable()
+	}
+	if err != nil {
+		return nil, err
+	}
+	replicates, err := replica.Replicates(conn, server.Flavor)
+	if err != nil {
+		return nil, err
+	}
+	if p.reason != reasonGap && (server.ReadOnly || replicates) {
+		return nil, fault.New(fault.Primary, "follow", p.host.String(), fmt.Errorf("it takes no writes or replicates from another server: %w", p.err)).
+			WithHint("Wait until it has caught up, or name the primary in hosts.")
+	}
+	history, err := replica.ReadHistory(conn, server.Flavor)
+	if err != nil {
+		return nil, err
+	}
+	lineage, err := c.cat.Lineage(ctx, c.timeline.Number)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range lineage {
+		for _, text := range t.Abandoned {
+			if has(history, server.Flavor, text) {
+				return nil, fault.New(fault.Primary, "follow", p.host.String(), fmt.Errorf("it has %s, which timeline %d left behind: it is the server that was parted from", text, t.Number)).
+					WithHint("Rebuild that server as a replica of the primary. To archive it all the same, use another cluster name.")
+			}
+		}
+	}
+	return server, nil
+}
+
+// has reports whether a server has any of what a timeline calls abandoned.
+func has(h *replica.History, flavor gtid.Flavor, text string) bool {
+	if flavor == gtid.MySQL {
+		set, err := gtid.ParseSet(text)
+		return err == nil && h.Intersects(set)
+	}
+	g, err := gtid.Parse(text)
+	return err == nil && h.Has(g)
+}
+
+// fork finds where the host's history leaves the archived one, and whether it does so at all or is
+// another one from its beginning. Equal numbers prove nothing: a server that was reset counts from 1
+// again.
+func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn, server *replica.Server, p *parting) (*catalog.Fork, string, error) {
+	number := c.timeline.Number
+	end, err := c.cat.End(ctx, number)
+	if err != nil || p.reason == reasonGap {
+		return end, p.reason, err
+	}
+	last, err := c.cat.Last(ctx, number)
+	if err != nil || last == nil {
+		return end, reasonReset, err
+	}
+	history, err := replica.ReadHistory(conn, server.Flavor)
+	if err != nil {
+		return nil, "", err
+	}
+	if last.Source.ServerID == server.ID && last.Source.ServerUUID == server.UUID {
+		// The server that was archived: it has lost its end in a crash, or its binlog is another one.
+		format, err := c.format(ctx, o, last.Source.File)
+		if err != nil && !errors.Is(err, replica.ErrNoFile) {
+			return nil, "", err
+		}
+		if err != nil || format.Fingerprint() != last.Source.Format {
+			return end, reasonReset, nil
+		}
+	}
+	fork, err := c.cat.FindFork(ctx, number, history)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case fork.Last.IsZero() && fork.Segment == end.Segment && fork.BodyOffset == end.BodyOffset: // nothing in common
+		return end, reasonReset, nil
+	}
+	same, err := c.sameTransaction(ctx, o, server, fork)
+	if errors.Is(err, replica.ErrPurged) {
+		return end, reasonGap, nil
+	}
+	if err == nil && !same {
+		return end, reasonReset, nil
+	}
+	return fork, reasonFork, err
+}
+
+// format reads the format description of a file of a server.
+func (c *cluster) format(ctx context.Context, o replica.Options, file string) (*binlog.FormatDescription, error) {
+	r := replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, From: binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}}
+	src, err := replica.Open(ctx, o, r.Fixed, c.o.Clock)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	if _, err := src.Next(); err != nil {
+		return nil, err
+	}
+	return src.Format(), nil
+}
+
+// sameTransaction asks for the last transaction that both histories have, and reports whether it was
+// committed at the same time in both. Where the server orders domains otherwise, another one comes
+// first, and nothing is known against it. MySQL's GTIDs say by themselves which server's they are.
+func (c *cluster) sameTransaction(ctx context.Context, o replica.Options, server *replica.Server, f *catalog.Fork) (bool, error) {
+	if server.Flavor == gtid.MySQL || f.Last.IsZero() {
+		return true, nil
+	}
+	r := replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, After: f.Before.String()}
+	src, err := replica.Open(ctx, o, r.Fixed, c.o.Clock)
+	if err != nil {
+		return false, err
+	}
+	defer src.Close()
+	for {
+		ev, err := src.Next()
+		switch {
+		case errors.Is(err, replica.ErrDiverged): // not in its binlog: it was set up from a copy
+			return true, nil
+		case err != nil:
+			return false, err
+		case ev.First && ev.Begin:
+			return ev.GTID != f.Last || ev.CommitTime().Equal(f.LastTime), nil
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package replica
+
+import (
+	"strings"
+
+	"github.com/go-mysql-org/go-mysql/client"
+
+	"tidemark/internal/gtid"
+)
+
+// History is what a server has executed of a replication history.
+type History struct {
+	set *gtid.Set // MySQL
+
+	// MariaDB: the last transaction of each (domain, server) in its binlog, and what it has applied of
+	// others' without a binlog, or before it had one.
+	binlog  map[writer]uint64
+	applied gtid.Position
+}
+
+// writer is a server in one of MariaDB's domains.
+type writer struct{ domain, server uint32 }
+
+// ReadHistory asks a server for its history.
+func ReadHistory(conn *client.Conn, flavor gtid.Flavor) (*History, error) {
+	query := "SELECT @@gtid_binlog_state, @@gtid_current_pos"
+	if flavor == gtid.MySQL {
+		query = "SELECT @@global.gtid_executed"
+	}
+	r, err := conn.Execute(query)
+	if err != nil {
+		return nil, queryError("ask for the server's history", err, flavor)
+	}
+	text, _ := r.GetString(0, 0)
+	if flavor == gtid.MySQL {
+		set, err := gtid.ParseSet(strings.ReplaceAll(text, "\n", ""))
+		return &History{set: set}, err
+	}
+	h := &History{binlog: make(map[writer]uint64)}
+	list, err := gtid.ParseList(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range list {
+		h.binlog[writer{g.Domain, g.Server}] = g.Seq
+	}
+	applied, _ := r.GetString(0, 1)
+	h.applied, err = gtid.ParsePosition(applied)
+	return h, err
+}
+
+// Has reports whether the server has a transaction, or on MariaDB one that the same server wrote later
+// in its domain.
+func (h *History) Has(g gtid.GTID) bool {
+	if h.set != nil {
+		return h.set.Contains(g)
+	}
+	if seq, known := h.binlog[writer{g.Domain, g.Server}]; known {
+		return g.Seq <= seq
+	}
+	// It has been set up from a copy: what was before it knows only as its position.
+	applied, known := h.applied[g.Domain]
+	return known && g.Seq <= applied.Seq
+}
+
+// HasAll reports whether the server has all that a log holds.
+func (h *History) HasAll(s *gtid.State) bool {
+	if h.set != nil {
+		return gtid.NewSetState(h.set).Covers(s)
+	}
+	for _, g := range s.List() {
+		if !h.Has(g) {
+			return false
+		}
+	}
+	return true
+}
+
+// Lacks returns which transactions at the end of a log the server does not have, as text; "" if it has
+// them all.
+func (h *History) Lacks(s *gtid.State) string {
+	if h.set != nil {
+		all, err := gtid.ParseSet(s.String())
+		if err != nil {
+			return err.Error()
+		}
+		all.Subtract(h.set)
+		return all.String()
+	}
+	var missing []gtid.GTID
+	for _, g := range s.Position().List() {
+		if !h.Has(g) {
+			missing = append(missing, g)
+		}
+	}
+	return gtid.FormatList(missing)
+}
+
+// Intersects reports whether a MySQL server has any of a set.
+func (h *History) Intersects(set *gtid.Set) bool { return h.set != nil && h.set.Intersects(set) }
+
+// StartPosition is the GTID position at which the oldest binlog of a server begins.
+func StartPosition(conn *client.Conn, flavor gtid.Flavor) (string, error) {
+	files, err := Files(conn)
+	if err != nil {
+		return "", err
+	}
+	query := "SELECT @@global.gtid_purged"
+	if flavor == gtid.MariaDB {
+		query = "SELECT BINLOG_GTID_POS('" + strings.ReplaceAll(files[0].File, "'", "''") + "', 4)"
+	}
+	r, err := conn.Execute(query)
+	if err != nil {
+		return "", queryError("ask where the binlog begins", err, flavor)
+	}
+	position, _ := r.GetString(0, 0)
+	return strings.ReplaceAll(position, "\n", ""), nil
+}
