@@ -87,7 +87,7 @@ func (v *overlap) diverged(ev *binlog.Event, err error) error {
 		what = "the end of the log"
 	}
 	return fault.New(fault.Integrity, "compare "+what+" at", fmt.Sprintf("%s:%d", ev.File, ev.Offset), fmt.Errorf("%w: %w", ErrDiverged, err)).
-		WithHint("The primary was reset, restored or rebuilt: archive its new history under another cluster name.")
+		WithHint("The primary was reset, restored or rebuilt. If it stays so, its history becomes a timeline of its own (fork_grace).")
 }
 
 // hashTail returns the SHA-256 of a segment's tail, from the spool.

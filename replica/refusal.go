@@ -38,7 +38,7 @@ func refusal(e *ServerError) error {
 	case has("have been purged") || has("purged required binary logs"):
 		return reason(ErrPurged, "Keep binlogs longer on the primary (binlog_expire_logs_seconds).")
 	case has("not in the master's binlog") || has("diverged") || has("more GTIDs than the source"):
-		return reason(ErrDiverged, "The primary was reset, restored or replaced: archive it under a new cluster name.")
+		return reason(ErrDiverged, "The primary was reset, restored or replaced. If it stays so, its history becomes a timeline of its own (fork_grace).")
 	case has("Could not find first log file") || has("impossible position") || has("position > file size") || has("binlog truncated in the middle") ||
 		has("bogus data in log event"):
 		return reason(ErrNoFile, "The primary's binlogs were reset or purged.")

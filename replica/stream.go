@@ -213,7 +213,7 @@ func (s *Stream) has(set *gtid.Set) error {
 		return nil
 	}
 	return fault.New(fault.Primary, "request the binlog", "", fmt.Errorf("%w: it lacks %s", ErrDiverged, strings.ReplaceAll(lacks, "\n", ""))).
-		WithHint("Wait until it has caught up if it is a replica. If it never will: it was reset, restored or replaced; archive it under a new cluster name.")
+		WithHint("The primary was reset, restored or replaced. If it stays so, its history becomes a timeline of its own (fork_grace).")
 }
 
 // dumpFrom requests the binlog from a place in a file, or behind MariaDB's @slave_connect_state. The
