@@ -14,11 +14,11 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
-	"tidemark/basebackup/mbstream"
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/mysqld"
+	"tidemark/internal/xbstream"
 )
 
 // Primary is the server that is copied, and the account that copies it.
@@ -143,7 +143,7 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	inspect := mbstream.NewInspector(slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
+	inspect := xbstream.NewInspector(xbstream.Mbstream, slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
 	inspect.Removed = func(path string) []string { return definitions(j.datadir, path) }
 	if err := m.run(ctx, j, io.MultiWriter(inspect, w)); err != nil {
 		return Info{}, err
@@ -169,7 +169,7 @@ func (m *MariaDB) failed(j *job, err error) error {
 }
 
 // info reads what the tool has put into the stream beside the data.
-func (m *MariaDB) info(j *job, inspect *mbstream.Inspector) (Info, error) {
+func (m *MariaDB) info(j *job, inspect *xbstream.Inspector) (Info, error) {
 	var text [4]string
 	for k, names := range [][]string{binlogInfo, checkpoints, toolInfo, serverConf} {
 		for _, name := range names {
