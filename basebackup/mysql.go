@@ -41,6 +41,14 @@ func MySQLGrants(user string) []string {
 	}
 }
 
+func (m *MySQL) account() account { return account{m.Primary, MySQLGrants} }
+
+// emptyTables lists the tables whose rows a clone does not hold. Of the other engines those remain that
+// keep no rows on the server.
+func (m *MySQL) emptyTables(conn *client.Conn) ([]string, error) {
+	return m.account().emptyTables(conn, []string{"InnoDB", "BLACKHOLE", "FEDERATED", "MRG_MYISAM", "PERFORMANCE_SCHEMA"}, m.AllowEmptyTables)
+}
+
 // Name returns "clone".
 func (m *MySQL) Name() string { return "clone" }
 
@@ -57,11 +65,19 @@ func (m *MySQL) prepare(ctx context.Context) (*source, place, error) {
 		return nil, place{}, err
 	}
 	defer hangUp(conn)
-	s, err := m.examine(conn)
+	s, err := m.account().examine(conn)
 	if err != nil {
 		return nil, place{}, err
 	}
-	at, err := m.position(conn)
+	for _, check := range []func(*source, *client.Conn) error{m.checkPlugin, m.checkEncryption} {
+		if err := check(s, conn); err != nil {
+			return nil, place{}, err
+		}
+	}
+	if s.empty, err = m.emptyTables(conn); err != nil {
+		return nil, place{}, err
+	}
+	at, err := m.account().position(conn)
 	return s, at, err
 }
 
@@ -81,7 +97,7 @@ func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, err
 	}
 	defer hangUp(conn)
-	after, err := m.position(conn)
+	after, err := m.account().position(conn)
 	if err != nil {
 		return Info{}, err
 	}
@@ -174,16 +190,7 @@ func (m *MySQL) failed(err error) error {
 	return f.WithHint("See in the server's log whether it was shut down or crashed. Nothing of the backup is kept; it can be taken again.")
 }
 
-// dial opens a session. A password must not cross a network unencrypted, and nor must the data.
-func (m *MySQL) dial(ctx context.Context) (*client.Conn, error) {
-	p := m.Primary
-	ip := net.ParseIP(p.Host)
-	if p.Dial == nil && p.Socket == "" && p.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fault.New(fault.Config, "connect to", p.addr(), errors.New("the connection would not be encrypted")).
-			WithHint("Set tls.mode of the cluster to verify-identity, or verify-ca.")
-	}
-	return p.dial(ctx)
-}
+func (m *MySQL) dial(ctx context.Context) (*client.Conn, error) { return m.account().dial(ctx) }
 
 // remembering tells its own errors from those of what writes to it.
 type remembering struct {
