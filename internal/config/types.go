@@ -135,3 +135,16 @@ func (s *Start) UnmarshalText(b []byte) error {
 	}
 	return fmt.Errorf("%q is no place to start: write oldest or now", b)
 }
+
+// String returns the engine as it is written.
+func (e Engine) String() string { return string(e) }
+
+// UnmarshalText reads the name of an engine.
+func (e *Engine) UnmarshalText(b []byte) error {
+	switch v := Engine(b); v {
+	case EngineAuto, EngineMariaDB, EngineClone, EngineXtraBackup:
+		*e = v
+		return nil
+	}
+	return fmt.Errorf("%q is none of auto, mariadb-backup, clone and xtrabackup", b)
+}
