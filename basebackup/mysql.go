@@ -181,10 +181,18 @@ func patient(conn *client.Conn) error {
 	return nil
 }
 
+// errEncryption is the server's error when it would have to send keys over a session without TLS.
+const errEncryption = 3872
+
 func (m *MySQL) failed(err error) error {
 	f := fault.New(fault.Primary, "clone", m.Primary.addr(), err)
 	var donor *clone.DonorError
-	if errors.As(err, &donor) {
+	given := errors.As(err, &donor)
+	switch {
+	case errors.Is(err, clone.ErrEncrypted), given && donor.Code == errEncryption:
+		return f.WithHint("Files stay encrypted when encryption is turned off: restart the server, which makes new redo logs, " +
+			"and empty each undo tablespace by ALTER UNDO TABLESPACE … SET INACTIVE, then SET ACTIVE, beside two others. Or set base.engine to xtrabackup.")
+	case given:
 		return f.WithHint("The server's log may say more. Backups are tried again; SHOW PROCESSLIST shows whether a DDL statement or another clone is in the way.")
 	}
 	return f.WithHint("See in the server's log whether it was shut down or crashed. Nothing of the backup is kept; it can be taken again.")
