@@ -129,8 +129,12 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 
 // program is how the tool is run.
 func (m *MariaDB) program(j *job) *program {
+	protocol := "tcp"
+	if m.Primary.Socket != "" {
+		protocol = "socket"
+	}
 	return &program{name: "mariadb-backup", path: j.tool, stateDir: m.StateDir, clock: m.Clock, fs: m.FS,
-		options: m.Primary.login() + m.Primary.TLS.mariadb(),
+		options: m.Primary.login() + option("protocol", protocol) + m.Primary.TLS.mariadb(),
 		watch:   newWatch(m.Clock, m.LockWait, m.BlockLimit, (*watch).mariadbBackup),
 		args: []string{
 			"--backup",

@@ -115,7 +115,7 @@ func (a account) checkInside(conn *client.Conn) error {
 
 // checkEncryption refuses what a clone could not be read without.
 func (m *MySQL) checkEncryption(s *source, conn *client.Conn) error {
-	const hint = "A clone of it could be read only with its keys, which the archive does not hold. Turn this encryption off, or set base.engine to xtrabackup."
+	const hint = "A clone of it could be read only with its keys, which the archive does not hold. Turn this encryption off, or set base.engine to xtrabackup, which needs the server's keyring for a restore."
 	for _, name := range []string{"innodb_redo_log_encrypt", "innodb_undo_log_encrypt"} {
 		if s.variables[name] == "ON" {
 			return m.account().refuse("its redo or undo log is encrypted ("+name+" is ON)", hint)

@@ -150,9 +150,9 @@ func (p *program) writeOptions() (string, error) {
 func (p Primary) login() string {
 	options := option("user", p.User) + option("password", p.Password)
 	if p.Socket != "" {
-		return options + option("protocol", "socket") + option("socket", p.Socket)
+		return options + option("socket", p.Socket)
 	}
-	return options + option("protocol", "tcp") + option("host", p.Host) + option("port", fmt.Sprint(p.Port))
+	return options + option("host", p.Host) + option("port", fmt.Sprint(p.Port))
 }
 
 // files is the part of an option file that names those of TLS.

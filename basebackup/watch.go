@@ -65,7 +65,7 @@ func (w *watch) mariadbBackup(s string) {
 	}
 }
 
-// xtrabackup follows xtrabackup. Its first lock, which stops DDL, is bounded by an option. Where there
+// xtrabackup follows xtrabackup. Its locks against DDL are bounded by options. Where there
 // are tables of MyISAM, and no LOCK TABLES FOR BACKUP, it stops all commits to copy them: from when it
 // asks for that, as others wait behind it.
 func (w *watch) xtrabackup(s string) {

@@ -150,8 +150,13 @@ func (x *XtraBackup) program(j *xtraJob) *program {
 	if wait <= 0 {
 		wait = defaultLockWait
 	}
+	seconds := max(1, int(wait.Seconds()))
+	primary := x.Primary
+	if primary.Host == "localhost" {
+		primary.Host = "127.0.0.1" // by that name it would mean a socket
+	}
 	return &program{name: "xtrabackup", path: j.tool, stateDir: x.StateDir, clock: x.Clock, fs: x.FS,
-		options: x.Primary.login() + x.Primary.TLS.mysql(),
+		options: primary.login() + primary.TLS.mysql(),
 		watch:   newWatch(x.Clock, x.LockWait, x.BlockLimit, (*watch).xtrabackup),
 		args: []string{
 			"--backup",
@@ -159,7 +164,8 @@ func (x *XtraBackup) program(j *xtraJob) *program {
 			"--target-dir=" + x.StateDir, // a stream leaves nothing there
 			"--datadir=" + j.datadir,
 			fmt.Sprintf("--parallel=%d", max(1, x.Threads)),
-			fmt.Sprintf("--backup-lock-timeout=%d", max(1, int(wait.Seconds()))),
+			fmt.Sprintf("--lock-ddl-timeout=%d", seconds),    // for LOCK INSTANCE FOR BACKUP, at the beginning
+			fmt.Sprintf("--backup-lock-timeout=%d", seconds), // for Percona Server's LOCK TABLES FOR BACKUP
 			"--backup-lock-retry-count=0",
 		}}
 }

@@ -52,7 +52,9 @@ func encrypted(t *testing.T, plain servertest.Binaries) {
 		t.Fatal(err)
 	}
 	defer d.Kill()
-	w.await(t, d, func(c harness.Status) bool { return strings.Contains(c.LastBackup.Error, "1 tablespaces are encrypted: d/e") })
+	w.await(t, d, func(c harness.Status) bool {
+		return strings.Contains(c.LastBackup.Error, "1 tablespaces are encrypted: d/e")
+	})
 	w.refused(t, fault.Primary, "1 tablespaces are encrypted: d/e", "backup", "--config", w.config)
 	if left, err := filepath.Glob(w.dir + "/archive/shop/base/*"); err != nil || len(left) > 0 {
 		t.Errorf("of backups that were refused there is left: %v, %v", left, err)

@@ -51,12 +51,12 @@ func (b Binaries) withKeyring(dir string) (Binaries, error) {
 }
 
 // mirror makes these directories of prefix in dir, and links all else that is in them.
-func mirror(prefix, dir string, real ...string) error {
+func mirror(prefix, dir string, ours ...string) error {
 	made := map[string]bool{}
-	for _, name := range real {
+	for _, name := range ours {
 		made[name] = true
 	}
-	for _, name := range real {
+	for _, name := range ours {
 		if name != "" {
 			if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,6 +76,16 @@ func standIn(args []string) error {
 	}
 	fmt.Fprintf(f, "%q\n%q\n%s\n", args, os.Environ(), conf)
 	f.Close()
+	for name := range options {
+		if !slices.Contains(known, strings.TrimPrefix(name, "--")) {
+			return fmt.Errorf("unknown option %s", name)
+		}
+	}
+	for line := range strings.Lines(string(conf)) {
+		if name, _, _ := strings.Cut(strings.TrimSpace(line), "="); name != "" && name != "[xtrabackup]" && !slices.Contains(known, name) {
+			return fmt.Errorf("unknown variable %s", line)
+		}
+	}
 	if _, ok := options["--prepare"]; ok {
 		err = prepare(options["--target-dir"])
 	} else {
@@ -85,6 +96,10 @@ func standIn(args []string) error {
 	}
 	return err
 }
+
+// known are the options of xtrabackup that it is given here.
+var known = strings.Fields("backup prepare stream target-dir datadir parallel lock-ddl-timeout backup-lock-timeout backup-lock-retry-count " +
+	"use-memory defaults-file no-defaults user password host port socket ssl-mode ssl-ca ssl-cert ssl-key")
 
 func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "2026-11-21T05:02:15.000000-00:00 0 [Note] [MY-011825] [Xtrabackup] "+format+"\n", args...)
