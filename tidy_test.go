@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"internal/daemon"},
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/expire"},
 	{"internal/catalog"},
-	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/mysqld"},
+	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
 	{"internal/fault", "internal/clock"},
 }

@@ -40,7 +40,7 @@ func parseCheckpoints(text string) (from, to uint64, err error) {
 
 // complete refuses a copy that the tool calls less than whole.
 func complete(info map[string]string) error {
-	for _, name := range []string{"partial", "incremental", "compressed"} {
+	for _, name := range []string{"partial", "incremental", "compressed", "encrypted"} {
 		if v := info[name]; v != "N" && v != "" {
 			return fmt.Errorf("the copy is %s (%s)", name, v)
 		}

@@ -2,11 +2,8 @@ package basebackup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,11 +11,11 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
-	"tidemark/basebackup/mbstream"
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/mysqld"
+	"tidemark/internal/xbstream"
 )
 
 // Primary is the server that is copied, and the account that copies it.
@@ -33,7 +30,7 @@ type Primary struct {
 	Dial func(ctx context.Context) (*client.Conn, error)
 }
 
-// TLS is how mariadb-backup protects its connections.
+// TLS is how a backup tool protects its connections.
 type TLS struct {
 	On            bool
 	Verify        bool // the server's certificate and name are checked
@@ -88,7 +85,7 @@ type job struct {
 }
 
 func (m *MariaDB) prepare(ctx context.Context) (*job, error) {
-	j := &job{tool: m.Tool}
+	j := new(job)
 	var err error
 	if j.server, err = m.ask(ctx); err != nil {
 		return nil, err
@@ -99,42 +96,8 @@ func (m *MariaDB) prepare(ctx context.Context) (*job, error) {
 	if err := readable(j.datadir); err != nil {
 		return nil, err
 	}
-	if j.tool == "" {
-		if j.tool, err = exec.LookPath("mariadb-backup"); err != nil {
-			return nil, fault.New(fault.Config, "look for", "mariadb-backup", errors.New("it is not in PATH")).
-				WithHint("Install the package mariadb-backup of MariaDB " + j.server.version.Series() + " on this host.")
-		}
-	}
-	if j.tool, err = filepath.Abs(j.tool); err != nil {
-		return nil, err
-	}
-	if j.version, err = mysqld.ProgramVersion(ctx, j.tool); err != nil {
-		return nil, fault.New(fault.Config, "", "", err).
-			WithHint("Install the package mariadb-backup of MariaDB " + j.server.version.Series() + " on this host.")
-	}
-	if j.version.Series() != j.server.version.Series() {
-		return nil, fault.New(fault.Config, "use", j.tool,
-			fmt.Errorf("it is of version %s, and the server of %s", j.version.Number, j.server.version.Number)).
-			WithHint("Copies are made and prepared with the tool of the server's own series: install mariadb-backup " + j.server.version.Series() + ".")
-	}
-	return j, nil
-}
-
-// readable looks whether the data directory is one, and open to us.
-func readable(dir string) error {
-	_, err := os.ReadDir(dir)
-	if err == nil {
-		var f *os.File
-		if f, err = os.Open(filepath.Join(dir, "ibdata1")); err == nil || errors.Is(err, os.ErrNotExist) {
-			// It may lie elsewhere by innodb_data_home_dir.
-			if f != nil {
-				f.Close()
-			}
-			return nil
-		}
-	}
-	return fault.New(fault.Config, "read the data directory", dir, err).
-		WithHint("Base backups of MariaDB are taken on the server's own host, as root or as the user mysql: run tidemark there, and set base.datadir if the directory has another path.")
+	j.tool, j.version, err = find(ctx, m.Tool, j.server.version, "mariadb-backup", "mariadb-backup of MariaDB")
+	return j, err
 }
 
 // Stream runs the tool. The stream is checked as it passes.
@@ -143,9 +106,9 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	inspect := mbstream.NewInspector(slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
+	inspect := xbstream.NewInspector(xbstream.Mbstream, slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
 	inspect.Removed = func(path string) []string { return definitions(j.datadir, path) }
-	if err := m.run(ctx, j, io.MultiWriter(inspect, w)); err != nil {
+	if err := m.program(j).run(ctx, io.MultiWriter(inspect, w)); err != nil {
 		return Info{}, err
 	}
 	if err := inspect.Close(); err != nil {
@@ -164,26 +127,52 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	return info, nil
 }
 
+// program is how the tool is run.
+func (m *MariaDB) program(j *job) *program {
+	protocol := "tcp"
+	if m.Primary.Socket != "" {
+		protocol = "socket"
+	}
+	return &program{name: "mariadb-backup", path: j.tool, stateDir: m.StateDir, clock: m.Clock, fs: m.FS,
+		options: m.Primary.login() + option("protocol", protocol) + m.Primary.TLS.mariadb(),
+		watch:   newWatch(m.Clock, m.LockWait, m.BlockLimit, (*watch).mariadbBackup),
+		args: []string{
+			"--backup",
+			"--stream=mbstream",
+			"--target-dir=" + filepath.Join(m.StateDir, "unused"), // a stream needs none, and makes none
+			"--datadir=" + j.datadir,
+			fmt.Sprintf("--parallel=%d", max(1, m.Threads)),
+			// In milliseconds. Commits are blocked in the end until the redo log was looked at once more,
+			// which is a second by default.
+			"--log-copy-interval=50",
+		}}
+}
+
+// mariadb renders these as options of mariadb-backup.
+func (t TLS) mariadb() string {
+	switch {
+	case !t.On:
+		// What names a part of TLS would turn it on. Tools of 11.4 and later use it all the same where
+		// the server offers it.
+		return "skip-ssl\n"
+	case t.Verify:
+		return "ssl\nssl-verify-server-cert\n" + t.files()
+	}
+	return "ssl\nskip-ssl-verify-server-cert\n" + t.files()
+}
+
 func (m *MariaDB) failed(j *job, err error) error {
 	return fault.New(fault.Other, "copy the server with", j.tool, err)
 }
 
 // info reads what the tool has put into the stream beside the data.
-func (m *MariaDB) info(j *job, inspect *mbstream.Inspector) (Info, error) {
-	var text [4]string
-	for k, names := range [][]string{binlogInfo, checkpoints, toolInfo, serverConf} {
-		for _, name := range names {
-			if data, ok := inspect.Kept(name); ok {
-				text[k] = string(data)
-			}
-		}
-		if text[k] == "" {
-			return Info{}, fmt.Errorf("the stream has no %s", strings.Join(names, " or "))
-		}
+func (m *MariaDB) info(j *job, inspect *xbstream.Inspector) (Info, error) {
+	text, err := kept(inspect, binlogInfo, checkpoints, toolInfo, serverConf)
+	if err != nil {
+		return Info{}, err
 	}
 	i := Info{ToolVersion: j.version.Text, ServerVersion: j.server.version.Text, Flavor: j.server.version.Flavor,
 		ServerID: j.server.id, Variables: j.server.recorded(parseSettings(text[3]))}
-	var err error
 	if i.Source, i.GTID, err = parseBinlogInfo(text[0]); err != nil {
 		return i, fmt.Errorf("read %s: %w", binlogInfo[0], err)
 	}
@@ -194,4 +183,20 @@ func (m *MariaDB) info(j *job, inspect *mbstream.Inspector) (Info, error) {
 		return i, fmt.Errorf("read %s: %w", toolInfo[0], err)
 	}
 	return i, nil
+}
+
+// kept returns files that a stream must hold, each by any of its names.
+func kept(inspect *xbstream.Inspector, files ...[]string) ([]string, error) {
+	text := make([]string, len(files))
+	for k, names := range files {
+		for _, name := range names {
+			if data, ok := inspect.Kept(name); ok {
+				text[k] = string(data)
+			}
+		}
+		if text[k] == "" {
+			return nil, fmt.Errorf("the stream has no %s", strings.Join(names, " or "))
+		}
+	}
+	return text, nil
 }

@@ -41,6 +41,14 @@ func MySQLGrants(user string) []string {
 	}
 }
 
+func (m *MySQL) account() account { return account{m.Primary, MySQLGrants} }
+
+// emptyTables lists the tables whose rows a clone does not hold. Of the other engines those remain that
+// keep no rows on the server.
+func (m *MySQL) emptyTables(conn *client.Conn) ([]string, error) {
+	return m.account().emptyTables(conn, []string{"InnoDB", "BLACKHOLE", "FEDERATED", "MRG_MYISAM", "PERFORMANCE_SCHEMA"}, m.AllowEmptyTables)
+}
+
 // Name returns "clone".
 func (m *MySQL) Name() string { return "clone" }
 
@@ -57,11 +65,19 @@ func (m *MySQL) prepare(ctx context.Context) (*source, place, error) {
 		return nil, place{}, err
 	}
 	defer hangUp(conn)
-	s, err := m.examine(conn)
+	s, err := m.account().examine(conn)
 	if err != nil {
 		return nil, place{}, err
 	}
-	at, err := m.position(conn)
+	for _, check := range []func(*source, *client.Conn) error{m.checkPlugin, m.checkEncryption} {
+		if err := check(s, conn); err != nil {
+			return nil, place{}, err
+		}
+	}
+	if s.empty, err = m.emptyTables(conn); err != nil {
+		return nil, place{}, err
+	}
+	at, err := m.account().position(conn)
 	return s, at, err
 }
 
@@ -81,7 +97,7 @@ func (m *MySQL) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, err
 	}
 	defer hangUp(conn)
-	after, err := m.position(conn)
+	after, err := m.account().position(conn)
 	if err != nil {
 		return Info{}, err
 	}
@@ -165,25 +181,24 @@ func patient(conn *client.Conn) error {
 	return nil
 }
 
+// errEncryption is the server's error when it would have to send keys over a session without TLS.
+const errEncryption = 3872
+
 func (m *MySQL) failed(err error) error {
 	f := fault.New(fault.Primary, "clone", m.Primary.addr(), err)
 	var donor *clone.DonorError
-	if errors.As(err, &donor) {
+	given := errors.As(err, &donor)
+	switch {
+	case errors.Is(err, clone.ErrEncrypted), given && donor.Code == errEncryption:
+		return f.WithHint("Files stay encrypted when encryption is turned off: restart the server, which makes new redo logs, " +
+			"and empty each undo tablespace by ALTER UNDO TABLESPACE … SET INACTIVE, then SET ACTIVE, beside two others. Or set base.engine to xtrabackup.")
+	case given:
 		return f.WithHint("The server's log may say more. Backups are tried again; SHOW PROCESSLIST shows whether a DDL statement or another clone is in the way.")
 	}
 	return f.WithHint("See in the server's log whether it was shut down or crashed. Nothing of the backup is kept; it can be taken again.")
 }
 
-// dial opens a session. A password must not cross a network unencrypted, and nor must the data.
-func (m *MySQL) dial(ctx context.Context) (*client.Conn, error) {
-	p := m.Primary
-	ip := net.ParseIP(p.Host)
-	if p.Dial == nil && p.Socket == "" && p.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fault.New(fault.Config, "connect to", p.addr(), errors.New("the connection would not be encrypted")).
-			WithHint("Set tls.mode of the cluster to verify-identity, or verify-ca.")
-	}
-	return p.dial(ctx)
-}
+func (m *MySQL) dial(ctx context.Context) (*client.Conn, error) { return m.account().dial(ctx) }
 
 // remembering tells its own errors from those of what writes to it.
 type remembering struct {

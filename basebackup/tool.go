@@ -12,43 +12,59 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
+	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 )
 
 const (
 	copyBuffer = 1 << 20
-	logPrefix  = "mariadb-backup-"
 	keptLogs   = 10
 	shownLines = 12 // of the log, in an error
 )
 
+// program is a tool that runs beside the server and writes a copy of it to its output.
+type program struct {
+	name     string   // of its option group, and what its logs are named after
+	path     string   // absolute
+	args     []string // after the one that names the option file
+	options  string   // of its option group, secrets among them
+	stateDir string   // for its logs; made when it is missing
+	clock    clock.Clock
+	fs       durable.FS
+	watch    *watch
+	line     func(string) // called with each line of what it says; may be nil
+}
+
 // run runs the tool with its output going to w, and returns when it has ended, whether by itself or
-// killed because ctx ended, w failed or commits were blocked for too long.
-func (m *MariaDB) run(ctx context.Context, j *job, w io.Writer) error {
-	if err := durable.MkdirAll(m.FS, m.StateDir); err != nil {
-		return fault.New(fault.Config, "make the directory", m.StateDir, err).
+// killed because ctx ended, w failed or commits were blocked for too long. Only with a nil error it has
+// said that the copy is complete.
+func (p *program) run(ctx context.Context, w io.Writer) error {
+	if err := durable.MkdirAll(p.fs, p.stateDir); err != nil {
+		return fault.New(fault.Config, "make the directory", p.stateDir, err).
 			WithHint("Give the user that runs tidemark a state_dir it may write to.")
 	}
-	logFile, err := m.newLog()
+	logFile, err := p.newLog()
 	if err != nil {
-		return fault.New(fault.Config, "make a log in", m.StateDir, err).
+		return fault.New(fault.Config, "make a log in", p.stateDir, err).
 			WithHint("Give the user that runs tidemark a state_dir it may write to.")
 	}
 	defer logFile.Close()
-	secret, err := m.writeOptions()
+	secret, err := p.writeOptions()
 	if err != nil {
-		return fault.New(fault.Config, "write the tool's options in", m.StateDir, err)
+		return fault.New(fault.Config, "write the tool's options in", p.stateDir, err)
 	}
-	forget := sync.OnceFunc(func() { _ = m.FS.Remove(secret) })
+	forget := sync.OnceFunc(func() { _ = p.fs.Remove(secret) })
 	defer forget()
 
-	cmd := exec.Command(j.tool, m.args(j, secret)...)
-	cmd.Dir, cmd.Env = m.StateDir, environment()
+	// The option file must come first; no other one is read.
+	cmd := exec.Command(p.path, slices.Concat([]string{"--defaults-file=" + secret}, p.args)...)
+	cmd.Dir, cmd.Env = p.stateDir, environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -59,7 +75,7 @@ func (m *MariaDB) run(ctx context.Context, j *job, w io.Writer) error {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return m.failed(j, err)
+		return p.failed(err)
 	}
 	var once sync.Once
 	var reason error // why it was killed
@@ -72,7 +88,8 @@ func (m *MariaDB) run(ctx context.Context, j *job, w io.Writer) error {
 	release := context.AfterFunc(ctx, func() { kill(ctx.Err()) })
 	defer release()
 
-	log := &toolLog{file: logFile, watch: m.watch(kill)}
+	p.watch.kill = kill
+	log := &toolLog{file: logFile, line: p.said}
 	var reading sync.WaitGroup
 	reading.Go(func() { log.read(stderr) })
 	// Once it writes, it has read its options.
@@ -83,34 +100,31 @@ func (m *MariaDB) run(ctx context.Context, j *job, w io.Writer) error {
 	reading.Wait()
 	ended := cmd.Wait()
 	once.Do(func() {}) // from here on nothing is killed, and reason is settled
-	log.watch.stop()
+	p.watch.stop()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case reason != nil:
-		return fault.New(fault.Other, "copy the server with", j.tool, reason).
-			WithHint("What the tool said is in " + logFile.Name() + ".")
+		return p.failed(reason).WithHint("What the tool said is in " + logFile.Name() + ".")
 	case ended != nil || !log.completed():
 		if ended == nil {
 			ended = errors.New("it ended without saying that the copy is complete")
 		}
-		return fault.New(fault.Other, "copy the server with", j.tool, fmt.Errorf("%w; %s ends:\n%s", ended, logFile.Name(), log.tail())).
+		return p.failed(fmt.Errorf("%w; %s ends:\n%s", ended, logFile.Name(), log.tail())).
 			WithHint("What the tool said is in " + logFile.Name() + ".")
 	}
 	return nil
 }
 
-func (m *MariaDB) args(j *job, options string) []string {
-	return []string{
-		"--defaults-file=" + options, // must come first; no other option file is read
-		"--backup",
-		"--stream=mbstream",
-		"--target-dir=" + filepath.Join(m.StateDir, "unused"), // a stream needs none, and makes none
-		"--datadir=" + j.datadir,
-		fmt.Sprintf("--parallel=%d", max(1, m.Threads)),
-		// In milliseconds. Commits are blocked in the end until the redo log was looked at once more,
-		// which is a second by default.
-		"--log-copy-interval=50",
+func (p *program) failed(err error) *fault.Error {
+	return fault.New(fault.Other, "copy the server with", p.path, err)
+}
+
+// said looks at a line of what the tool says.
+func (p *program) said(line string) {
+	p.watch.line(line)
+	if p.line != nil {
+		p.line(line)
 	}
 }
 
@@ -127,42 +141,31 @@ func environment() []string {
 
 // writeOptions writes an option file that only we can read, and returns its path. Arguments and the
 // environment of a process can be read by others.
-func (m *MariaDB) writeOptions() (string, error) {
-	p := m.Primary
-	var b strings.Builder
-	b.WriteString("[mariadb-backup]\n")
-	set := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(&b, "%s=%s\n", name, quote(value))
-		}
-	}
-	set("user", p.User)
-	set("password", p.Password)
+func (p *program) writeOptions() (string, error) {
+	path := filepath.Join(p.stateDir, p.name+"-"+unique()+".cnf")
+	return path, durable.WriteFileAtomic(p.fs, path, []byte("["+p.name+"]\n"+p.options))
+}
+
+// login is the part of an option file that says who connects, and where to.
+func (p Primary) login() string {
+	options := option("user", p.User) + option("password", p.Password)
 	if p.Socket != "" {
-		set("protocol", "socket")
-		set("socket", p.Socket)
-	} else {
-		set("protocol", "tcp")
-		set("host", p.Host)
-		set("port", fmt.Sprint(p.Port))
+		return options + option("socket", p.Socket)
 	}
-	switch {
-	case !p.TLS.On:
-		// What names a part of TLS would turn it on. Tools of 11.4 and later use it all the same where
-		// the server offers it.
-		b.WriteString("skip-ssl\n")
-	case p.TLS.Verify:
-		b.WriteString("ssl\nssl-verify-server-cert\n")
-	default:
-		b.WriteString("ssl\nskip-ssl-verify-server-cert\n")
+	return options + option("host", p.Host) + option("port", fmt.Sprint(p.Port))
+}
+
+// files is the part of an option file that names those of TLS.
+func (t TLS) files() string {
+	return option("ssl-ca", t.CA) + option("ssl-cert", t.Cert) + option("ssl-key", t.Key)
+}
+
+// option is a line of an option file; none without a value.
+func option(name, value string) string {
+	if value == "" {
+		return ""
 	}
-	if p.TLS.On {
-		set("ssl-ca", p.TLS.CA)
-		set("ssl-cert", p.TLS.Cert)
-		set("ssl-key", p.TLS.Key)
-	}
-	path := filepath.Join(m.StateDir, logPrefix+unique()+".cnf")
-	return path, durable.WriteFileAtomic(m.FS, path, []byte(b.String()))
+	return name + "=" + quote(value) + "\n"
 }
 
 // quote makes a value for an option file.
@@ -177,18 +180,18 @@ func unique() string {
 }
 
 // newLog makes the file that keeps what the tool says, and removes the oldest such files.
-func (m *MariaDB) newLog() (durable.File, error) {
-	old, err := m.FS.ReadDir(m.StateDir, func(e fs.DirEntry) bool {
-		return strings.HasPrefix(e.Name(), logPrefix) && strings.HasSuffix(e.Name(), ".log")
+func (p *program) newLog() (durable.File, error) {
+	old, err := p.fs.ReadDir(p.stateDir, func(e fs.DirEntry) bool {
+		return strings.HasPrefix(e.Name(), p.name+"-") && strings.HasSuffix(e.Name(), ".log")
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range old[:max(0, len(old)-keptLogs+1)] {
-		_ = m.FS.Remove(filepath.Join(m.StateDir, e.Name()))
+		_ = p.fs.Remove(filepath.Join(p.stateDir, e.Name()))
 	}
-	name := logPrefix + m.Clock.Now().UTC().Format("20060102T150405Z-") + unique() + ".log"
-	return m.FS.Create(filepath.Join(m.StateDir, name))
+	name := p.name + "-" + p.clock.Now().UTC().Format("20060102T150405Z-") + unique() + ".log"
+	return p.fs.Create(filepath.Join(p.stateDir, name))
 }
 
 // first is a reader that calls then when the first bytes have come.
@@ -208,9 +211,9 @@ func (f *first) Read(p []byte) (int, error) {
 
 // toolLog copies what the tool says to a file and remembers the end.
 type toolLog struct {
-	file  io.Writer
-	watch *watch
-	last  []string
+	file io.Writer
+	line func(string)
+	last []string
 }
 
 func (l *toolLog) read(r io.Reader) {
@@ -226,7 +229,7 @@ func (l *toolLog) read(r io.Reader) {
 			if l.last = append(l.last, line); len(l.last) > shownLines {
 				l.last = l.last[1:]
 			}
-			l.watch.line(line)
+			l.line(line)
 		}
 		if err != nil {
 			return

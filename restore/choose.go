@@ -26,7 +26,7 @@ var errTooEarly = errors.New("it is before the first point that can be restored"
 // segment with the index i, with nothing of the log missing between them.
 func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroundings) (*chosen, error) {
 	if h.c.Cluster.Flavor == gtid.MySQL {
-		return h.chooseClone(t, i, stop)
+		return h.chooseMySQL(t, i, stop)
 	}
 	why := errTooEarly
 	if len(h.bases) == 0 {
@@ -79,8 +79,8 @@ func (h *history) checkBase(ctx context.Context, b *catalog.Base, i int) (*chose
 	if s.Source.File != b.Source.File || b.Source.Offset < s.Source.Start || b.Source.Offset > s.Source.End {
 		return nil, wrong(fmt.Errorf("it was taken at %s, segment %s goes from %s to %s", b.Source, s.Name(), s.Source.StartPoint(), s.Source.EndPoint()))
 	}
-	if b.Engine != "mbstream" {
-		return nil, wrong(fmt.Errorf("its engine is %q, which this version cannot restore", b.Engine))
+	if b.Engine != engineMariaDB {
+		return nil, unknownEngine(b)
 	}
 	pos, err := h.position(b.PositionMax)
 	if err != nil {

@@ -3,12 +3,28 @@ package restore
 import (
 	"errors"
 	"fmt"
+
+	"tidemark/internal/catalog"
+	"tidemark/internal/fault"
 )
 
-// chooseClone returns the newest base backup of a MySQL server that holds nothing behind the stop, which
-// lies in the segment with the index i. What it holds exactly only a server tells that runs on it: its
+// Engines, as manifests have them.
+const (
+	engineMariaDB    = "mbstream"
+	engineClone      = "clone"
+	engineXtraBackup = "xbstream"
+)
+
+// unknownEngine refuses a base backup.
+func unknownEngine(b *catalog.Base) error {
+	return fault.New(fault.Integrity, "use base backup", b.ID, fmt.Errorf("its engine is %q, which this version cannot restore", b.Engine)).
+		WithHint("Run `tidemark verify`, and choose a target before this base backup, or take a new one.")
+}
+
+// chooseMySQL returns the newest base backup of a MySQL server that holds nothing behind the stop, which
+// lies in the segment with the index i. What a clone holds exactly only a server tells that runs on it: its
 // upper bound must be reached at the stop, and from its lower bound on the log must be there.
-func (h *history) chooseClone(t Target, i int, stop *surroundings) (*chosen, error) {
+func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, error) {
 	why := errTooEarly
 	if len(h.bases) == 0 {
 		why = errors.New("there is no base backup")
@@ -16,6 +32,9 @@ func (h *history) chooseClone(t Target, i int, stop *surroundings) (*chosen, err
 	r := h.stretchOf(i)
 	for k := len(h.bases) - 1; k >= 0; k-- {
 		b := h.bases[k]
+		if b.Engine != engineClone && b.Engine != engineXtraBackup {
+			return nil, unknownEngine(b)
+		}
 		least, err := h.position(b.PositionMin)
 		if err != nil {
 			return nil, err

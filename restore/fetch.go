@@ -104,14 +104,16 @@ func (r *run) checkExtracted() error {
 	return nil
 }
 
-// prepare has mariadb-backup bring the extracted files to the point of the backup.
+// prepare has the tool that made the backup bring the extracted files to the point of the backup.
 func (r *run) prepare(ctx context.Context) error {
 	args := []string{"--no-defaults"}
 	if r.DefaultsExtraFile != "" {
 		args = []string{"--defaults-file=" + r.DefaultsExtraFile}
 	}
 	args = append(args, "--prepare", "--target-dir="+r.work.target, fmt.Sprintf("--use-memory=%d", mysqld.Pool(r.Memory)))
-	if r.PluginDir != "" {
+	if r.PluginDir != "" && r.plan.base.Engine == engineXtraBackup {
+		args = append(args, "--xtrabackup-plugin-dir="+r.PluginDir)
+	} else if r.PluginDir != "" {
 		args = append(args, "--plugin-dir="+r.PluginDir)
 	}
 	path := r.work.logFile("prepare")

@@ -63,6 +63,9 @@ func (m *mysql) prepare(ctx context.Context) (err error) {
 	if m.disabled, err = m.disabledEvents(mysqlDisabled); err != nil {
 		return err
 	}
+	if err := m.purge(); err != nil {
+		return err
+	}
 	at, err := m.position()
 	if err != nil {
 		return err

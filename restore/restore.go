@@ -27,7 +27,6 @@ import (
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
-	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
@@ -157,8 +156,11 @@ func (r *run) do(ctx context.Context) error {
 
 // layOut makes the target the data directory that the base backup holds.
 func (r *run) layOut(ctx context.Context) error {
-	if r.plan.base.Flavor == gtid.MySQL { // MySQL brings it to one point when it starts
+	switch r.plan.base.Engine {
+	case engineClone: // MySQL brings it to one point when it starts
 		return r.phase(Fetch, func() error { return r.fetchClone(ctx) })
+	case engineXtraBackup:
+		return r.layOutXtraBackup(ctx)
 	}
 	if err := r.phase(Fetch, func() error { return r.fetch(ctx) }); err != nil {
 		return err
@@ -170,6 +172,11 @@ func (r *run) layOut(ctx context.Context) error {
 func (r *run) check(ctx context.Context) (err error) {
 	if r.Tools, err = r.Tools.Find(r.plan.base.Flavor); err != nil {
 		return err
+	}
+	if r.plan.base.Engine == engineXtraBackup {
+		if r.Tools, err = r.Tools.FindXtraBackup(); err != nil {
+			return err
+		}
 	}
 	want, err := mysqld.ParseVersion(r.plan.ServerVersion)
 	if err != nil {

@@ -85,7 +85,9 @@ func (a *archiving) timelines() []timeline {
 	if err != nil && exitCode(err) != 3 {
 		a.t.Fatalf("list: %v\n%s", err, out)
 	}
-	var m struct{ Clusters []struct{ Timelines []timeline } }
+	var m struct {
+		Clusters []struct{ Timelines []timeline }
+	}
 	if err := json.Unmarshal(out, &m); err != nil {
 		a.t.Fatalf("%v\n%s", err, out)
 	}

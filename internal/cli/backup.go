@@ -3,20 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net"
-	"path/filepath"
-	"strconv"
 
-	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/spf13/cobra"
 
 	"tidemark/basebackup"
 	"tidemark/internal/catalog"
-	"tidemark/internal/config"
 	"tidemark/internal/daemon"
-	"tidemark/internal/durable"
 	"tidemark/internal/fault"
-	"tidemark/internal/gtid"
 	"tidemark/replica"
 )
 
@@ -29,7 +22,8 @@ stored on this machine in between.
 
 MariaDB is copied by mariadb-backup of the server's version: this has to run on the server's machine,
 as a user that may read the data directory. MySQL is cloned over the network, from any machine; the
-server needs its clone plugin.
+server needs its clone plugin. With base.engine: xtrabackup it is copied by Percona XtraBackup of the
+server's series, on the server's machine as MariaDB is.
 
 The backup counts once the archived log has reached its position, so "tidemark run" must be archiving
 the cluster. Until then, and after any failure, there is nothing in the archive but objects that
@@ -86,36 +80,6 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 		return nil, err
 	}
 	return &backupResult{cl.Name, baseOf(b)}, nil
-}
-
-// engine returns what copies a host of a cluster.
-func (a *app) engine(cfg *config.Config, cl *config.Cluster, host config.Address, flavor gtid.Flavor) (basebackup.Engine, error) {
-	o, err := daemon.Connection(cl, host)
-	if err != nil {
-		return nil, err
-	}
-	p := basebackup.Primary{User: o.User, Password: o.Password,
-		Dial: func(ctx context.Context) (*client.Conn, error) { return replica.Dial(ctx, o) }}
-	if host.Network == "unix" {
-		p.Socket = host.Addr
-	} else {
-		name, port, err := net.SplitHostPort(host.Addr)
-		if err != nil {
-			return nil, err
-		}
-		p.Host = name
-		if p.Port, err = strconv.Atoi(port); err != nil {
-			return nil, err
-		}
-	}
-	if mode := cl.TLS.ModeFor(host); mode != config.TLSDisabled {
-		p.TLS = basebackup.TLS{On: true, Verify: mode != config.TLSRequired, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key}
-	}
-	if flavor == gtid.MySQL {
-		return &basebackup.MySQL{Primary: p, Clock: a.Clock, AllowEmptyTables: cl.Base.Empty}, nil
-	}
-	return &basebackup.MariaDB{Primary: p, Datadir: cl.Base.DataDir, Threads: cl.Base.Threads,
-		StateDir: filepath.Join(cfg.StateDir, cl.Name, "backup"), Clock: a.Clock, FS: durable.OS{}}, nil
 }
 
 func backupLine(cluster string, b basebackup.Progress) string {

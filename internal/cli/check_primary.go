@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
+	"tidemark/basebackup"
 	"tidemark/internal/config"
 	"tidemark/internal/daemon"
 	"tidemark/internal/fault"
@@ -157,8 +158,11 @@ func (c *checker) settings(conn *client.Conn) {
 				"%s is %s: a crash of the server can lose transactions that are archived, and the two histories part", name, v)
 		}
 	}
-	if v, ok := global("encrypt_binlog"); ok && (v == "1" || v == "ON") {
-		c.warn("encryption", "Keep the archive and state_dir on encrypted disks.", "the server encrypts its binlog; the archive holds it in the clear")
+	for _, name := range []string{"encrypt_binlog", "binlog_encryption"} { // MariaDB's and MySQL's
+		if v, ok := global(name); ok && (v == "1" || v == "ON") {
+			c.warn("encryption", "Keep the archive and state_dir on encrypted disks.",
+				"the server encrypts its binlog (%s), and decrypts it for replicas: the archive holds it in the clear", name)
+		}
 	}
 	keep, ok := global("binlog_expire_logs_seconds")
 	if !ok {
@@ -217,7 +221,11 @@ func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
 // Privileges, each with the other names it has.
 var (
 	toArchive = [][]string{{"REPLICATION SLAVE", "REPLICATION REPLICA"}, {"BINLOG MONITOR", "REPLICATION CLIENT"}}
-	toBackUp  = map[gtid.Flavor][][]string{gtid.MariaDB: {{"RELOAD"}, {"PROCESS"}}, gtid.MySQL: {{"BACKUP_ADMIN"}, {"PROCESS"}, {"SHOW VIEW"}}}
+	toBackUp  = map[config.Engine][][]string{
+		config.EngineMariaDB:    {{"RELOAD"}, {"PROCESS"}},
+		config.EngineClone:      {{"BACKUP_ADMIN"}, {"PROCESS"}, {"SHOW VIEW"}},
+		config.EngineXtraBackup: {{"BACKUP_ADMIN"}, {"PROCESS"}, {"SHOW VIEW"}, {"RELOAD"}, {"LOCK TABLES"}},
+	}
 )
 
 // privileges looks for what the account lacks.
@@ -232,8 +240,13 @@ func (c *checker) privileges(conn *client.Conn, flavor gtid.Flavor) {
 		g, _ := r.GetString(i, 0)
 		grants = append(grants, g)
 	}
-	remedy := "Run: " + replica.Grants(flavor, c.cl.User) + "; each with the host part that the account has."
-	archive, backup := missingPrivileges(grants, toArchive), missingPrivileges(grants, toBackUp[flavor])
+	engine, _ := engineFor(c.cl, flavor) // programs says what is wrong with it
+	statements := replica.Grants(flavor, c.cl.User)
+	if engine == config.EngineXtraBackup {
+		statements += "; " + strings.Join(basebackup.XtraBackupGrants("'"+c.cl.User+"'"), "; ")
+	}
+	remedy := "Run: " + statements + "; each with the host part that the account has."
+	archive, backup := missingPrivileges(grants, toArchive), missingPrivileges(grants, toBackUp[engine])
 	switch {
 	case len(archive) > 0:
 		c.fail("privileges", fault.New(fault.Primary, "", "", errors.New(c.cl.User+" lacks "+strings.Join(append(archive, backup...), ", "))).
@@ -271,6 +284,7 @@ func missingPrivileges(grants []string, needed [][]string) (missing []string) {
 
 // programs checks what base backups and restores on this machine take.
 func (c *checker) programs(ctx context.Context, host config.Address, s *replica.Server) {
+	which, _ := engineFor(c.cl, s.Flavor) // the engine says what is wrong with it
 	engine, err := c.a.engine(c.cfg, c.cl, host, s.Flavor)
 	if err == nil {
 		err = engine.Check(ctx)
@@ -278,9 +292,10 @@ func (c *checker) programs(ctx context.Context, host config.Address, s *replica.
 	if err != nil {
 		c.warn("base backup", fault.HintOf(err), "none can be taken here: %v", err)
 	} else {
-		c.ok("base backup", "%s", map[gtid.Flavor]string{
-			gtid.MariaDB: "the data directory can be read, and mariadb-backup is of the server's version",
-			gtid.MySQL:   "the server can be cloned from here"}[s.Flavor])
+		c.ok("base backup", "%s", map[config.Engine]string{
+			config.EngineMariaDB:    "the data directory can be read, and mariadb-backup is of the server's version",
+			config.EngineClone:      "the server can be cloned from here",
+			config.EngineXtraBackup: "the data directory can be read, and xtrabackup is of the server's version"}[which])
 	}
 	if c.cl.Base.Schedule.Never() {
 		c.warn("schedule", "Set clusters."+c.cl.Name+".base.schedule, for instance to \"0 3 * * *\".",
@@ -291,6 +306,9 @@ func (c *checker) programs(ctx context.Context, host config.Address, s *replica.
 		return
 	}
 	tools, err := mysqld.Tools{}.Find(s.Flavor)
+	if which == config.EngineXtraBackup && err == nil {
+		tools, err = tools.FindXtraBackup()
+	}
 	if err != nil {
 		c.warn("restore", fault.HintOf(err), "none can be done here: %v", err)
 		return

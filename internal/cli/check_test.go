@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tidemark/internal/gtid"
+	"tidemark/internal/config"
 )
 
 func TestCheckUnreachable(t *testing.T) {
@@ -60,7 +60,7 @@ func TestCheckPassword(t *testing.T) {
 }
 
 func TestPrivileges(t *testing.T) {
-	all := append(slices.Clone(toArchive), toBackUp[gtid.MariaDB]...)
+	all := append(slices.Clone(toArchive), toBackUp[config.EngineMariaDB]...)
 	for _, test := range []struct {
 		grants  []string
 		missing string

@@ -86,6 +86,10 @@ func (l *layout) change(c stateChange) error {
 	return nil
 }
 
+// ErrEncrypted refuses a file that could be read only with a key of the server. Files keep the encryption
+// that they were written with when it is turned off.
+var ErrEncrypted = errors.New("is encrypted, which cannot be copied")
+
 // describe takes the description of a file, new or changed.
 func (l *layout) describe(m fileMeta) error {
 	// Redo logs have no name. A data file that is new in the state of redo logs has one.
@@ -95,7 +99,7 @@ func (l *layout) describe(m fileMeta) error {
 		return err
 	}
 	if m.flags&fileEncrypted != 0 {
-		return fmt.Errorf("%s is encrypted, which cannot be copied", name)
+		return fmt.Errorf("%s %w", name, ErrEncrypted)
 	}
 	f := l.files[key]
 	if f == nil {

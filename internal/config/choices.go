@@ -43,6 +43,17 @@ const (
 	OnFullHold    OnFull = "hold"
 )
 
+// Engine is what copies a server.
+type Engine string
+
+// The engines.
+const (
+	EngineAuto       Engine = "auto"
+	EngineMariaDB    Engine = "mariadb-backup"
+	EngineClone      Engine = "clone"
+	EngineXtraBackup Engine = "xtrabackup"
+)
+
 // UnmarshalText accepts the starts there are.
 func (s *Start) UnmarshalText(b []byte) error { return choose(s, b, StartOldest, StartNow) }
 
@@ -54,6 +65,11 @@ func (a *Ack) UnmarshalText(b []byte) error { return choose(a, b, AckNone, AckSp
 
 // UnmarshalText accepts what there is.
 func (o *OnFull) UnmarshalText(b []byte) error { return choose(o, b, OnFullRelease, OnFullHold) }
+
+// UnmarshalText accepts the engines there are.
+func (e *Engine) UnmarshalText(b []byte) error {
+	return choose(e, b, EngineAuto, EngineMariaDB, EngineClone, EngineXtraBackup)
+}
 
 // choose sets v to the value that is written in b.
 func choose[T ~string](v *T, b []byte, values ...T) error {

@@ -84,8 +84,9 @@ type Spool struct {
 
 // Base is how base backups are taken.
 type Base struct {
-	DataDir  string   `key:"datadir" doc:"the server's data directory, if it is not the one the server names; MariaDB"`
-	Empty    bool     `key:"allow_empty_tables" default:"false" doc:"take base backups of MySQL though the rows of tables that are not InnoDB's are not in them"`
+	Engine   Engine   `key:"engine" default:"auto" doc:"what copies the server: mariadb-backup, clone or xtrabackup; auto: mariadb-backup for MariaDB, clone for MySQL"`
+	DataDir  string   `key:"datadir" doc:"the server's data directory, if it is not the one the server names; not for clone"`
+	Empty    bool     `key:"allow_empty_tables" default:"false" doc:"take base backups of MySQL though the rows of some tables, those that are not InnoDB's, are not in them"`
 	Schedule Schedule `key:"schedule" doc:"when base backups are taken, five cron fields in UTC; empty: only the first one, and by tidemark backup"`
 	PartSize Size     `key:"part_size" default:"1GiB" doc:"plain bytes in each stored part"`
 	Threads  int      `key:"threads" default:"2" doc:"threads that copy, and that compress"`

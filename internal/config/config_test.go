@@ -50,6 +50,7 @@ clusters:
       max_size: 1048576
     spool: {max_size: 1TiB}
     base:
+      engine: xtrabackup
       datadir: /data
       schedule: "*/15 3 * * 1-5"
       part_size: 64MiB
@@ -80,7 +81,7 @@ func TestLoadWhole(t *testing.T) {
 	if cl.Segment != (Segment{1500 * time.Millisecond, MiB}) || cl.Spool.MaxSize != TiB {
 		t.Errorf("segment and spool: %+v %+v", cl.Segment, cl.Spool)
 	}
-	if b := cl.Base; b.DataDir != "/data" || b.Schedule.String() != "*/15 3 * * 1-5" || b.PartSize != 64*MiB || b.Threads != 4 {
+	if b := cl.Base; b.Engine != EngineXtraBackup || b.DataDir != "/data" || b.Schedule.String() != "*/15 3 * * 1-5" || b.PartSize != 64*MiB || b.Threads != 4 {
 		t.Errorf("base: %+v", b)
 	}
 }
@@ -96,7 +97,7 @@ func TestDefaults(t *testing.T) {
 	}
 	if cl.ServerID != 0 || cl.Start != StartOldest || cl.Heartbeat != 5*time.Second || cl.TLS.Mode != TLSAuto ||
 		cl.Segment != (Segment{5 * time.Second, 64 * MiB}) || cl.Spool.MaxSize != 10*GiB ||
-		!cl.Base.Schedule.Never() || cl.Base.PartSize != GiB || cl.Base.Threads != 2 {
+		cl.Base.Engine != EngineAuto || !cl.Base.Schedule.Never() || cl.Base.PartSize != GiB || cl.Base.Threads != 2 {
 		t.Errorf("cluster: %+v", cl)
 	}
 	if err := c.NeedPrimary(cl); err != nil {
@@ -122,6 +123,7 @@ func TestFileProblems(t *testing.T) {
 		{shop + "    segment: {max_size: 64MB}\n", "4:25", `"64MB" is not a size: write a number of bytes, or of KiB, MiB, GiB or TiB, as 64MiB`},
 		{shop + "    segment: {max_size: 1KiB}\n", "4:25", `1KiB is not between 64KiB and 4GiB`},
 		{shop + "    spool: {max_size: 1MiB}\n", "4:23", `1MiB is less than four segments of 64MiB`},
+		{shop + "    base: {engine: mbstream}\n", "4:20", `"mbstream" is not known here: write auto, mariadb-backup, clone or xtrabackup`},
 		{shop + "    base: {allow_empty_tables: maybe}\n", "4:32", `"maybe" is neither true nor false`},
 		{shop + "    user: true\n", "4:11", "it is true or false where something else is expected"},
 		{shop + "    server_id: five\n", "4:16", `"five" is not a whole number`},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 )
 
@@ -89,5 +90,21 @@ func TestLogTail(t *testing.T) {
 	}
 	if got := LogTail(path, 2); got != "a\nb" {
 		t.Errorf("the log ends %q", got)
+	}
+}
+
+func TestFindXtraBackup(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if tools, err := (Tools{Backup: "/x/xtrabackup"}).FindXtraBackup(); err != nil || tools.Backup != "/x/xtrabackup" {
+		t.Errorf("%+v, %v", tools, err)
+	}
+	if _, err := (Tools{}).FindXtraBackup(); err == nil || !strings.Contains(err.Error(), "xtrabackup") || fault.HintOf(err) == "" {
+		t.Errorf("none: %v", err)
+	}
+	for _, text := range []string{"xtrabackup version 8.0.35-30 based on MySQL server 8.0.35 Linux (x86_64) (revision id: 6beb4b49)",
+		"2026-11-21T05:02:15.123456-00:00 0 [Note] [MY-011825] [Xtrabackup] recognized server arguments: --datadir=/var/lib/mysql\nxtrabackup version 8.0.35-30 based on MySQL server 8.0.35 Linux"} {
+		if v, err := ParseVersion(text); err != nil || v.Series() != "8.0" || v.Flavor != gtid.MySQL {
+			t.Errorf("%+v, %v", v, err)
+		}
 	}
 }

@@ -28,18 +28,20 @@ import (
 // Tools are the paths of a server's programs; "" means: to be found.
 type Tools struct {
 	Mysqld   string // mariadbd
-	Backup   string // mariadb-backup
+	Backup   string // mariadb-backup or xtrabackup
 	Mbstream string // mbstream
+}
+
+// tool is a program to find.
+type tool struct {
+	path  *string
+	names []string
+	hint  string
 }
 
 // Find returns the tools of a flavor with those that are "" looked up in PATH and where distributions
 // keep servers. The error names the first one that is missing. MySQL needs its server only.
 func (t Tools) Find(f gtid.Flavor) (Tools, error) {
-	type tool struct {
-		path  *string
-		names []string
-		hint  string
-	}
 	wanted := []tool{{&t.Mysqld, []string{"mysqld"}, "Install MySQL's server of the version that was backed up."}}
 	if f == gtid.MariaDB {
 		wanted = []tool{
@@ -48,15 +50,27 @@ func (t Tools) Find(f gtid.Flavor) (Tools, error) {
 			{&t.Mbstream, []string{"mbstream"}, "Install the package mariadb-backup of the version that was backed up."},
 		}
 	}
+	err := find(wanted...)
+	return t, err
+}
+
+// FindXtraBackup returns the tools with that which prepares a copy that xtrabackup made.
+func (t Tools) FindXtraBackup() (Tools, error) {
+	err := find(tool{&t.Backup, []string{"xtrabackup"}, "Install Percona XtraBackup of the series that was backed up."})
+	return t, err
+}
+
+// find looks up the tools whose path is "".
+func find(wanted ...tool) error {
 	for _, tool := range wanted {
 		if *tool.path != "" {
 			continue
 		}
 		if *tool.path = look(tool.names); *tool.path == "" {
-			return t, fault.New(fault.Other, "look for", tool.names[0], errors.New("it is in neither PATH nor /usr/sbin")).WithHint(tool.hint)
+			return fault.New(fault.Other, "look for", tool.names[0], errors.New("it is in neither PATH nor /usr/sbin")).WithHint(tool.hint)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // look returns the first of the names that is a program.

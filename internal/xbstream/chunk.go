@@ -1,4 +1,4 @@
-package mbstream
+package xbstream
 
 import (
 	"encoding/binary"
@@ -13,8 +13,11 @@ const (
 	magic       = "XBSTCK01"
 	fixedSize   = len(magic) + 1 + 1 + 4
 	payloadSize = 8 + 8 + 4
-	maxPath     = 511     // what mbstream itself takes
-	maxPayload  = 1 << 30 // the tool writes some 10 MiB at most; more is damage
+	sparseSize  = 4 + payloadSize
+	entrySize   = 4 + 4
+	maxPath     = 511     // what the tools themselves take
+	maxPayload  = 1 << 30 // they write some 10 MiB at most; more is damage
+	maxEntries  = 1 << 17 // of a sparse chunk, which is made of a buffer of 10 MiB of pages
 
 	flagIgnorable = 0x01
 	flagRewrite   = 0x02
@@ -33,7 +36,7 @@ func (i *Inspector) begin() error {
 }
 
 func (i *Inspector) damage(format string, args ...any) error {
-	return &Error{File: i.path, Offset: i.start, Reason: fmt.Sprintf(format, args...)}
+	return &Error{File: i.path, Offset: i.start, Reason: fmt.Sprintf(format, args...), dialect: i.dialect}
 }
 
 func (i *Inspector) fixed() error {
@@ -59,19 +62,20 @@ func (i *Inspector) named() error {
 	if !local(i.path) {
 		return i.damage("the path leads out of the backup")
 	}
-	switch i.typ {
-	case 'P':
+	switch mariadb := i.dialect == Mbstream; {
+	case i.typ == 'P':
 		return i.expect(payloadSize, i.payloadHead)
-	case 'E':
+	case i.typ == 'E':
 		return i.end()
-	case 'S':
+	case i.typ == 'S' && mariadb:
 		return i.expect(8, i.seek)
-	case 'R':
+	case i.typ == 'S':
+		return i.expect(sparseSize, i.sparseHead)
+	case i.typ == 'R' && mariadb:
 		return i.expect(4, func() error { return i.name(i.head, i.rename) })
-	case 'D':
+	case i.typ == 'D' && mariadb:
 		return i.remove()
-	}
-	if i.flags&flagIgnorable == 0 {
+	case i.flags&flagIgnorable == 0:
 		return i.damage("the chunk has the unknown type %q", i.typ)
 	}
 	return i.expect(payloadSize, i.payloadHead)
@@ -81,24 +85,47 @@ func local(name string) bool {
 	return !path.IsAbs(name) && !strings.Contains(name, "\x00") && path.Clean(name) != "." && !strings.HasPrefix(path.Clean(name)+"/", "../")
 }
 
+// payloadHead goes on when length, offset and checksum of a payload are known.
 func (i *Inspector) payloadHead() error {
-	length, offset := binary.LittleEndian.Uint64(i.head), binary.LittleEndian.Uint64(i.head[8:])
-	i.crc, i.want = 0, binary.LittleEndian.Uint32(i.head[16:])
-	if length > maxPayload {
-		return i.damage("a payload of %d bytes", length)
+	length, offset, err := i.lengths(i.head)
+	if err != nil || i.typ != 'P' {
+		return i.pay(length, err)
 	}
-	if i.typ == 'P' {
-		at, err := i.reach()
-		if err != nil {
-			return err
-		}
-		if offset != at {
-			return i.damage("its bytes from %d on follow where those from %d on are due", offset, at)
-		}
-		i.open[i.path] = at + length
-		if i.capture[i.path] && at+length > MaxCapture {
-			return i.damage("it is larger than %d bytes", MaxCapture)
-		}
+	i.runs = append(i.runs[:0], run{bytes: length})
+	return i.pay(length, i.extend(offset, length))
+}
+
+// lengths reads what comes before each payload.
+func (i *Inspector) lengths(b []byte) (length, offset uint64, err error) {
+	length, offset = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+	i.crc, i.want = 0, binary.LittleEndian.Uint32(b[16:])
+	if length > maxPayload {
+		err = i.damage("a payload of %d bytes", length)
+	}
+	return length, offset, err
+}
+
+// extend makes the chunk's file longer, if that is what it should be.
+func (i *Inspector) extend(offset, by uint64) error {
+	at, err := i.reach()
+	if err != nil {
+		return err
+	}
+	if offset != at {
+		return i.damage("its bytes from %d on follow where those from %d on are due", offset, at)
+	}
+	i.open[i.path] = at + by
+	if i.capture[i.path] && at+by > MaxCapture {
+		return i.damage("it is larger than %d bytes", MaxCapture)
+	}
+	i.at = at + i.runs[0].skip
+	return nil
+}
+
+// pay waits for a payload.
+func (i *Inspector) pay(length uint64, err error) error {
+	if err != nil {
+		return err
 	}
 	if i.left = length; length == 0 {
 		return i.paid()
@@ -112,7 +139,7 @@ func (i *Inspector) reach() (uint64, error) {
 		return at, nil
 	}
 	id := i.id(i.path)
-	if i.ended[id] && i.flags&flagRewrite == 0 {
+	if i.ended[id] && (i.flags&flagRewrite == 0 || i.dialect != Mbstream) {
 		return 0, i.damage("it comes again after its end")
 	}
 	delete(i.ended, id)
@@ -125,6 +152,11 @@ func (i *Inspector) payload(p []byte) error {
 	i.crc = crc32.Update(i.crc, crc32.IEEETable, p)
 	if i.typ == 'P' && i.capture[i.path] {
 		i.kept[i.path] = append(i.kept[i.path], p...)
+	}
+	if i.sink != nil && (i.typ == 'P' || i.typ == 'S') {
+		if err := i.spread(p); err != nil {
+			return err
+		}
 	}
 	if i.left -= uint64(len(p)); i.left > 0 {
 		return nil
@@ -143,6 +175,11 @@ func (i *Inspector) paid() error {
 func (i *Inspector) end() error {
 	if _, err := i.reach(); err != nil { // an empty file has no other chunk
 		return err
+	}
+	if i.sink != nil {
+		if err := i.sink.end(i.path, i.open[i.path]); err != nil {
+			return err
+		}
 	}
 	delete(i.open, i.path)
 	i.ended[i.id(i.path)] = true

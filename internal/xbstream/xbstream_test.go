@@ -1,4 +1,4 @@
-package mbstream
+package xbstream
 
 import (
 	"bytes"
@@ -109,7 +109,7 @@ func TestInspect(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, n := range []int{1, 3, 1 << 20} {
-				i := NewInspector("info")
+				i := NewInspector(Mbstream, "info")
 				err := inspect(i, c.data, n)
 				var damage *Error
 				switch {
@@ -128,7 +128,7 @@ func TestInspect(t *testing.T) {
 }
 
 func TestKept(t *testing.T) {
-	i := NewInspector("info", "open", "empty", "absent", "gone")
+	i := NewInspector(Mbstream, "info", "open", "empty", "absent", "gone")
 	data := stream(payload("info", 0, "one "), payload("other", 0, "x"), payload("open", 0, "half"), payload("info", 4, "two"),
 		end("info"), end("other"), end("empty"), payload("gone", 0, "x"), end("gone"), remove("gone"))
 	if _, err := i.Write(data); err != nil {
@@ -170,7 +170,7 @@ func TestMissing(t *testing.T) {
 		{"renamed to it", stream(end("d/t.frm"), remove("d/t.frm"), end("d/u"), rename("d/u", "d/t.frm")), "[]"},
 		{"directory", stream(end("d/t.frm"), end("d/u.frm"), remove("d"), payload("d/u.frm", 0, "x", flagRewrite), end("d/u.frm")), "[d/t.frm]"},
 	} {
-		i := NewInspector()
+		i := NewInspector(Mbstream)
 		i.Removed = func(path string) []string {
 			switch path {
 			case "d":
@@ -219,7 +219,7 @@ func TestTruncated(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 0))
 	data, borders := sample(r)
-	if err := inspect(NewInspector("info"), data, len(data)); err != nil {
+	if err := inspect(NewInspector(Mbstream, "info"), data, len(data)); err != nil {
 		t.Fatalf("seed %d: whole: %v", seed, err)
 	}
 	border := map[int]bool{}
@@ -227,7 +227,7 @@ func TestTruncated(t *testing.T) {
 		border[b] = true
 	}
 	for n := range data {
-		i := NewInspector("info")
+		i := NewInspector(Mbstream, "info")
 		err := inspect(i, data[:n], 1+r.IntN(n+1))
 		if err == nil && !border[n] {
 			t.Fatalf("seed %d: cut inside a chunk, at %d of %d, and no error", seed, n, len(data))
@@ -252,7 +252,7 @@ func TestFlipped(t *testing.T) {
 	for bit := range 8 * len(data) {
 		flipped := bytes.Clone(data)
 		flipped[bit/8] ^= 1 << (bit % 8)
-		i := NewInspector("info")
+		i := NewInspector(Mbstream, "info")
 		if err := inspect(i, flipped, 1+r.IntN(len(data))); err != nil {
 			continue
 		}
@@ -314,7 +314,7 @@ func TestAgainstMbstream(t *testing.T) {
 		cmd := exec.Command(program, "-x", "-C", t.TempDir())
 		cmd.Stdin = bytes.NewReader(data)
 		out, theirs := cmd.CombinedOutput()
-		if ours := inspect(NewInspector(), data, 100); ours == nil && (theirs != nil || len(out) > 0) {
+		if ours := inspect(NewInspector(Mbstream), data, 100); ours == nil && (theirs != nil || len(out) > 0) {
 			t.Errorf("seed %d, stream %d: we find nothing, mbstream: %v: %s", seed, k, theirs, out)
 		}
 	}
@@ -324,7 +324,7 @@ func TestAgainstMbstream(t *testing.T) {
 func TestMemory(t *testing.T) {
 	const chunks, size = 1024, 1 << 20
 	body := strings.Repeat("x", size)
-	i := NewInspector()
+	i := NewInspector(Mbstream)
 	begin := time.Now()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -1,23 +1,33 @@
-// Package mbstream follows the stream that `mariadb-backup --stream=mbstream` writes: it checks
-// everything in it that can be checked and keeps the content of a few small files, in memory that
-// does not grow with the stream.
+// Package xbstream reads the streams that backup tools write, in the two dialects there are of them:
+// that of `mariadb-backup --stream=mbstream` and that of `xtrabackup --stream=xbstream`. An Inspector
+// checks everything that can be checked and keeps the content of a few small files; Extract writes the
+// files of a stream to a directory. Neither takes memory that grows with the stream.
 //
 // A stream is chunks, one after another, without a trailer. All numbers are little-endian:
 //
 //	magic "XBSTCK01" | flags u8 | type u8 | path length u32 | path
-//	'P' payload  length u64 | offset in the file u64 | CRC-32 (IEEE) of the payload u32 | payload
+//	'P' payload  length u64 | offset in the file u64 | CRC-32 (IEEE) u32 | payload
 //	'E' end      nothing: the file is complete; an empty file is only this
+//
+// MariaDB's dialect has three more:
+//
 //	'S' seek     offset u64: where the file goes on
 //	'R' rename   path length u32 | new path; of a file that is complete
 //	'D' remove   nothing; of a file that is complete
 //
-// Chunks of several files may interleave. A file that was ended may come again if its first chunk
-// carries the rewrite flag, which replaces its content. A chunk of another type may be passed over if
-// its flags say so; it is laid out like a payload.
+// and in Percona's, where a file comes once only, 'S' is something else:
+//
+//	'S' sparse   entries u32 | length u64 | offset in the file u64 | CRC-32 (IEEE) u32 | entries | payload
+//	             an entry: zeroes to leave out u32 | bytes of the payload that follow them u32
+//
+// The checksum is that of the entries, if any, and the payload. An offset is where the file's chunk
+// before ended, holes included. Chunks of several files may interleave. In MariaDB's dialect a file that
+// was ended may come again if its first chunk carries the rewrite flag, which replaces its content. A
+// chunk of another type may be passed over if its flags say so; it is laid out like a payload.
 //
 // That a stream is cut off between two chunks cannot be seen in it. Close therefore wants an end for
 // every file, and whoever made the stream has to say that it is whole.
-package mbstream
+package xbstream
 
 import (
 	"fmt"
@@ -25,6 +35,23 @@ import (
 	"maps"
 	"slices"
 )
+
+// Dialect is whose streams are read.
+type Dialect int
+
+// The dialects, by the programs that extract them.
+const (
+	Mbstream Dialect = iota // of mariadb-backup
+	Xbstream                // of xtrabackup
+)
+
+// String returns "mbstream" or "xbstream".
+func (d Dialect) String() string {
+	if d == Xbstream {
+		return "xbstream"
+	}
+	return "mbstream"
+}
 
 // MaxCapture is the largest file, in bytes, of which the content can be kept.
 const MaxCapture = 1 << 20
@@ -34,14 +61,16 @@ type Error struct {
 	File   string // "" where no file is concerned
 	Offset int64  // in the stream, of the chunk
 	Reason string
+
+	dialect Dialect
 }
 
 // Error renders the damage with the file's name.
 func (e *Error) Error() string {
 	if e.File == "" {
-		return fmt.Sprintf("damaged mbstream at byte %d: %s", e.Offset, e.Reason)
+		return fmt.Sprintf("damaged %s at byte %d: %s", e.dialect, e.Offset, e.Reason)
 	}
-	return fmt.Sprintf("damaged mbstream at byte %d, file %q: %s", e.Offset, e.File, e.Reason)
+	return fmt.Sprintf("damaged %s at byte %d, file %q: %s", e.dialect, e.Offset, e.File, e.Reason)
 }
 
 // Inspector is a writer that a stream is copied to. It fails at the first damage, and from then on.
@@ -49,6 +78,9 @@ type Inspector struct {
 	// Removed is called when the stream removes or renames a file or directory, and returns the paths
 	// of files under that name that must be there in the end. It may be nil.
 	Removed func(path string) []string
+
+	dialect Dialect
+	sink    sink // takes the files; may be nil
 
 	capture map[string]bool   // names of files to keep
 	kept    map[string][]byte // their content so far
@@ -67,15 +99,23 @@ type Inspector struct {
 	flags byte
 	typ   byte
 	path  string
+	runs  []run  // of a sparse chunk
 	left  uint64 // payload bytes to come
+	at    uint64 // where in the file the next of them goes
 	crc   uint32 // of the payload so far
 	want  uint32 // what it must be in the end
 }
 
+// sink takes what a stream says of its files, in order. Checksums are found wrong only afterwards.
+type sink interface {
+	write(path string, p []byte, at uint64) error
+	end(path string, size uint64) error
+}
+
 // NewInspector returns an Inspector that keeps the content of the files with these paths, of at most
 // MaxCapture bytes each.
-func NewInspector(capture ...string) *Inspector {
-	i := &Inspector{capture: map[string]bool{}, kept: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
+func NewInspector(d Dialect, capture ...string) *Inspector {
+	i := &Inspector{dialect: d, capture: map[string]bool{}, kept: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
 		missing: map[string]bool{}, seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
 	for _, path := range capture {
 		i.capture[path] = true
@@ -116,12 +156,12 @@ func (i *Inspector) Close() error {
 	case i.err != nil:
 		return i.err
 	case i.bytes == 0:
-		return &Error{Reason: "the stream is empty"}
+		return &Error{Reason: "the stream is empty", dialect: i.dialect}
 	case i.bytes != i.start:
-		i.err = &Error{File: i.path, Offset: i.start, Reason: "the stream is cut off inside a chunk"}
+		i.err = &Error{File: i.path, Offset: i.start, Reason: "the stream is cut off inside a chunk", dialect: i.dialect}
 	case len(i.open) > 0:
 		names := slices.Sorted(maps.Keys(i.open))
-		i.err = &Error{File: names[0], Offset: i.bytes, Reason: fmt.Sprintf("the stream is cut off: %d files have no end", len(names))}
+		i.err = &Error{File: names[0], Offset: i.bytes, Reason: fmt.Sprintf("the stream is cut off: %d files have no end", len(names)), dialect: i.dialect}
 	}
 	return i.err
 }
