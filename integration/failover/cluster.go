@@ -17,6 +17,7 @@ type cluster struct {
 	servers []*servertest.Server
 	primary int
 	mysql   bool
+	semi    bool // commits wait for an acknowledgement
 }
 
 // words of replication that differ between the flavors.
@@ -26,11 +27,12 @@ var (
 		"--loose-rpl-semi-sync-source-wait-point=AFTER_SYNC"}
 )
 
-// start starts n servers. The first is the primary; its account for archiving is everywhere.
-func start(t *testing.T, b servertest.Binaries, n int, extra ...string) *cluster {
+// start starts n servers. The first is the primary; its account for archiving is everywhere. With semi,
+// commits on the primary wait for an acknowledgement, twenty seconds unless the test says otherwise.
+func start(t *testing.T, b servertest.Binaries, n int, semi bool) *cluster {
 	t.Helper()
-	c := &cluster{t: t, mysql: b.Flavor == servertest.MySQL}
-	extra = append(extra, "--max-binlog-size=4M")
+	c := &cluster{t: t, mysql: b.Flavor == servertest.MySQL, semi: semi}
+	extra := []string{"--max-binlog-size=4M"}
 	if c.mysql {
 		extra = append(append(extra, mysqlSemi...), "--plugin-load-add=mysql_clone.so")
 	} else {
@@ -39,12 +41,12 @@ func start(t *testing.T, b servertest.Binaries, n int, extra ...string) *cluster
 	for i := range n {
 		c.servers = append(c.servers, servertest.Start(t, servertest.Options{ServerID: uint32(11 + i), Binaries: b, Extra: extra}))
 	}
-	for i := 1; i < n; i++ {
-		c.replicate(i, 0)
-	}
 	p := c.servers[0]
 	p.CreateUser(servertest.User, "secret")
 	p.Exec("CREATE USER repl@'%' IDENTIFIED BY 'repl'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
+	for i := 1; i < n; i++ {
+		c.replicate(i, 0)
+	}
 	c.catchUp()
 	c.promote(0)
 	return c
@@ -82,10 +84,10 @@ func (c *cluster) promote(i int) {
 	c.primary = i
 	if c.mysql {
 		c.servers[i].Exec("STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL super_read_only=OFF", "SET GLOBAL read_only=OFF",
-			"SET GLOBAL rpl_semi_sync_source_enabled=ON")
+			fmt.Sprintf("SET GLOBAL rpl_semi_sync_source_enabled=%v", c.semi))
 		return
 	}
-	c.servers[i].Exec("STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=OFF", "SET GLOBAL rpl_semi_sync_master_enabled=ON")
+	c.servers[i].Exec("STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=OFF", fmt.Sprintf("SET GLOBAL rpl_semi_sync_master_enabled=%v", c.semi))
 }
 
 // demote makes the primary take no more writes.

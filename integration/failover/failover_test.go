@@ -30,7 +30,7 @@ func failover(t *testing.T, b servertest.Binaries) {
 	if b.Flavor == servertest.MySQL {
 		without = append(without, workload.NonTransactional)
 	}
-	c := start(t, b, 3)
+	c := start(t, b, 3, true)
 	dir := t.TempDir()
 	tool, err := harness.Build(dir)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestNothingLost(t *testing.T) {
 func nothingLost(t *testing.T, b servertest.Binaries, tool, ack string) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 4))
-	c := start(t, b, 1)
+	c := start(t, b, 1, true)
 	p := c.server()
 	timeout := "rpl_semi_sync_master_timeout"
 	without := []workload.Group{workload.Recreated}
@@ -134,7 +134,7 @@ func nothingLost(t *testing.T, b servertest.Binaries, tool, ack string) {
 func TestFallback(t *testing.T) {
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
 		harness.Use(t, b)
-		c := start(t, b, 1)
+		c := start(t, b, 1, true)
 		p := c.server()
 		timeout, enabled := "rpl_semi_sync_master_timeout", "rpl_semi_sync_master_enabled"
 		if c.mysql {
