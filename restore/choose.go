@@ -34,7 +34,7 @@ func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroun
 	}
 	for k := len(h.bases) - 1; k >= 0; k-- {
 		b := h.bases[k]
-		n, ok := h.find(b.Segment)
+		n, ok := h.find(b.Timeline, b.Segment)
 		if !ok || h.stretchOf(n).first != h.stretchOf(i).first {
 			continue
 		}

@@ -56,7 +56,7 @@ func (h *history) findTime(ctx context.Context, t Target) (*found, error) {
 	}
 	f := &found{passed: j.passed, hidden: j.hidden}
 	if j.settled(0) {
-		f.spot = j.open[0].spot
+		f.spot = h.beforeHole(t.time, j.open[0].spot)
 		return f, nil
 	}
 	if h.broken != nil {
@@ -71,6 +71,18 @@ func (h *history) findTime(ctx context.Context, t Target) (*found, error) {
 	}
 	f.spot = spot{len(h.segments) - 1, h.last().Source.End}
 	return f, nil
+}
+
+// beforeHole moves a spot with which the log begins again behind a hole to the end of what is before it,
+// if that is known to be all there was until the target.
+func (h *history) beforeHole(target time.Time, s spot) spot {
+	for k, r := range h.stretches {
+		if k > 0 && h.transactionsOf(r.first, s.i) == 0 && s.i >= r.first && s.i < r.end && !target.After(h.stretches[k-1].covered) {
+			last := h.stretches[k-1].end - 1
+			return spot{last, h.segments[last].Source.End}
+		}
+	}
+	return s
 }
 
 // forged reports whether everything that the segment with the index claims to hold at or after the

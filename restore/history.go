@@ -14,11 +14,12 @@ import (
 	"tidemark/storage"
 )
 
-// history is what the archive holds of one timeline: manifests only, no data.
+// history is what the archive holds of one timeline and of its past on those that it began from:
+// manifests only, no data.
 type history struct {
 	c         *catalog.Catalog
 	timeline  *catalog.Timeline
-	segments  []*catalog.Segment // ascending; contiguous inside a stretch
+	segments  []*catalog.Segment // ascending by timeline and number; contiguous inside a stretch
 	stretches []stretch
 	bases     []*catalog.Base // ascending by place
 	head      *catalog.Head
@@ -29,43 +30,143 @@ type history struct {
 // stretch is a part of the log without holes: segments[first:end].
 type stretch struct {
 	first, end int
-	hole       error // what is wrong after it; nil for the last one
+	hole       error     // what is wrong after it; nil for the last one
+	covered    time.Time // until when it is known to be all there was, at the end of a timeline
 }
 
-// place is a point of the log: an offset in the source file of the segment with the number. Inside
-// a timeline places are ordered by number and offset.
+// place is a point of the log: an offset in the source file of the segment with the number. In a
+// history places are ordered by timeline, number and offset.
 type place struct {
-	number uint64
-	offset uint64
+	timeline uint32
+	number   uint64
+	offset   uint64
 }
 
 func (p place) compare(q place) int {
-	return cmp.Or(cmp.Compare(p.number, q.number), cmp.Compare(p.offset, q.offset))
+	return cmp.Or(cmp.Compare(p.timeline, q.timeline), cmp.Compare(p.number, q.number), cmp.Compare(p.offset, q.offset))
 }
 
-// readHistory reads all manifests of a timeline. Holes in the log are kept, not returned: what lies
-// before or after them may be all that is needed.
+// readHistory reads all manifests of a timeline, and those of its past. Holes in the log are kept, not
+// returned: what lies before or after them may be all that is needed.
 func readHistory(ctx context.Context, c *catalog.Catalog, number uint32) (*history, error) {
-	t, err := c.Timeline(ctx, number)
+	lineage, err := c.Lineage(ctx, number)
 	if err != nil {
 		return nil, err
 	}
+	t := lineage[0]
 	h := &history{c: c, timeline: t}
-	if err := h.readBases(ctx); err != nil {
+	if err := h.readBases(ctx, lineage); err != nil {
 		return nil, err
 	}
-	if h.head, err = c.LastHead(ctx, t.Number); err != nil {
-		return nil, err
+	for i, t := range slices.Backward(lineage) {
+		if h.head, err = c.LastHead(ctx, t.Number); err != nil {
+			return nil, err
+		}
+		if err := h.readLog(ctx, t); err != nil {
+			return nil, err
+		}
+		if err := h.checkHead(); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			if err := h.leave(ctx, lineage[i-1]); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if err := h.readLog(ctx); err != nil {
-		return nil, err
-	}
-	return h, h.checkHead()
+	return h, nil
 }
 
-// readBases reads the manifests of the timeline's base backups. One that is damaged is warned of and
-// passed over: an older one may do.
-func (h *history) readBases(ctx context.Context) error {
+// leave ends what was read of a timeline where the next one begins: there its log is cut if that goes
+// on from it, and else there is a hole.
+func (h *history) leave(ctx context.Context, next *catalog.Timeline) error {
+	covered := h.coveredUntil()
+	if !next.Continues() {
+		if n := len(h.stretches); n > 0 && h.stretches[n-1].hole == nil {
+			h.stretches[n-1].hole, h.stretches[n-1].covered = gapBefore(next), covered
+		}
+		h.broken = nil
+		return nil
+	}
+	i, there := h.find(next.Parent, next.ParentSegment)
+	if !there { // broken before it
+		if n := len(h.stretches); n > 0 && h.stretches[n-1].hole == nil {
+			h.stretches[n-1].hole = fault.New(fault.Integrity, "read the chain", catalog.SegmentKey(next.Parent, next.ParentSegment, next.ParentSegment), errors.New("the segment is missing")).
+				WithHint("Run `tidemark verify` to see what is missing; points before it can still be restored.")
+		}
+		return nil
+	}
+	s := h.segments[i]
+	end := s.Source.Start + next.ParentBodyOffset
+	for _, m := range s.Members {
+		if m.Number < next.ParentSegment {
+			end += m.BodyBytes
+		}
+	}
+	h.segments, h.broken = h.segments[:i+1], nil
+	h.stretches = slices.DeleteFunc(h.stretches, func(r stretch) bool { return r.first > i })
+	h.stretches[len(h.stretches)-1].end, h.stretches[len(h.stretches)-1].hole = i+1, nil
+	left := at(s, end)
+	h.bases = slices.DeleteFunc(h.bases, func(b *catalog.Base) bool {
+		return b.Timeline == next.Parent && basePlace(b).compare(left) > 0
+	})
+	if end == s.Source.End {
+		return nil
+	}
+	cut, err := h.cut(ctx, s, end)
+	if err == nil && !cut.After.Equal(next.Position) {
+		err = fault.New(fault.Integrity, "read timeline", fmt.Sprint(next.Number), fmt.Errorf("it begins at GTID position %s, and the log of timeline %d there is at %s",
+			orNone(next.Position.GTID), next.Parent, orNone(cut.After.GTID))).WithHint("Run `tidemark verify --data` to see everything that is damaged.")
+	}
+	h.segments[i] = cut
+	return err
+}
+
+// gapBefore is the hole before a timeline that does not go on from its parent.
+func gapBefore(t *catalog.Timeline) error {
+	why := "the primary's binlog was reset"
+	if t.Reason == "gap" {
+		why = "binlogs were purged before they were archived"
+	}
+	from, to := t.Position.GTID, ""
+	if len(t.Gaps) > 0 {
+		from, to = t.Gaps[0].From.GTID, t.Gaps[0].To.GTID
+	}
+	return fault.New(fault.Unreachable, "read the log across a gap", "", fmt.Errorf("%s: what came between GTID position %s and %s is not in the archive", why, orNone(from), orNone(to))).
+		WithHint(fmt.Sprintf("Restore to a point before it, or to one after the first base backup of timeline %d; `tidemark list` shows them.", t.Number))
+}
+
+// cut describes a segment as if it ended at an offset of its source file. Its object stays what it is.
+func (h *history) cut(ctx context.Context, s *catalog.Segment, end uint64) (*catalog.Segment, error) {
+	state, err := s.Before.LogState(h.c.Cluster.Flavor)
+	if err != nil {
+		return nil, err
+	}
+	short := *s
+	short.Source.End, short.Transactions, short.Commit = end, 0, catalog.TimeRange{Precision: s.Commit.Precision}
+	for tx, err := range transactions(ctx, h.c, &short, state) {
+		if err != nil {
+			return nil, err
+		}
+		c := &short.Commit
+		if short.Transactions++; short.Transactions == 1 {
+			c.First, c.Min, c.Max = tx.time, tx.time, tx.time
+		}
+		c.Last = tx.time
+		if tx.time.Before(c.Min) {
+			c.Min = tx.time
+		}
+		if tx.time.After(c.Max) {
+			c.Max = tx.time
+		}
+	}
+	short.After = catalog.PositionOf(state)
+	return &short, nil
+}
+
+// readBases reads the manifests of the base backups of all timelines of the history. One that is
+// damaged is warned of and passed over: an older one may do.
+func (h *history) readBases(ctx context.Context, lineage []*catalog.Timeline) error {
 	for o, err := range h.c.Objects(ctx, "base/") {
 		if err != nil {
 			return err
@@ -80,7 +181,7 @@ func (h *history) readBases(ctx context.Context) error {
 		case errors.Is(err, storage.ErrNotExist): // expired meanwhile
 		case err != nil:
 			return err
-		case b.Timeline == h.timeline.Number:
+		case slices.ContainsFunc(lineage, func(t *catalog.Timeline) bool { return t.Number == b.Timeline }):
 			h.bases = append(h.bases, b)
 		}
 	}
@@ -88,16 +189,16 @@ func (h *history) readBases(ctx context.Context) error {
 	return nil
 }
 
-func basePlace(b *catalog.Base) place { return place{b.Segment, b.Source.Offset} }
+func basePlace(b *catalog.Base) place { return place{b.Timeline, b.Segment, b.Source.Offset} }
 
-// readLog reads the manifests from the first one on. After a hole it goes on with the next base
-// backup: only from there can the log be used again.
-func (h *history) readLog(ctx context.Context) error {
+// readLog reads the manifests of a timeline from the first one on. After a hole it goes on with the next
+// base backup: only from there can the log be used again.
+func (h *history) readLog(ctx context.Context, t *catalog.Timeline) error {
 	from := uint64(0)
 	for {
 		first := len(h.segments)
 		var broken error
-		for s, err := range h.c.Segments(ctx, h.timeline.Number, from) {
+		for s, err := range h.c.Segments(ctx, t.Number, from) {
 			if err != nil {
 				broken = err
 				break
@@ -107,18 +208,22 @@ func (h *history) readLog(ctx context.Context) error {
 		if broken != nil && !fault.Is(broken, fault.Integrity) {
 			return broken
 		}
-		if len(h.segments) > first {
-			h.stretches = append(h.stretches, stretch{first: first, end: len(h.segments), hole: broken})
+		if n := len(h.stretches); len(h.segments) > first {
+			if goesOn := n > 0 && h.stretches[n-1].hole == nil && from == 0 && h.segments[first].First == 1; goesOn {
+				h.stretches[n-1].end, h.stretches[n-1].hole = len(h.segments), broken
+			} else {
+				h.stretches = append(h.stretches, stretch{first: first, end: len(h.segments), hole: broken})
+			}
 		}
 		h.broken = broken
 		if broken == nil {
 			return nil
 		}
 		reached := from
-		if n := len(h.segments); n > 0 {
+		if n := len(h.segments); n > first {
 			reached = max(reached, h.segments[n-1].Last)
 		}
-		i := slices.IndexFunc(h.bases, func(b *catalog.Base) bool { return b.Segment > reached })
+		i := slices.IndexFunc(h.bases, func(b *catalog.Base) bool { return b.Timeline == t.Number && b.Segment > reached })
 		if i < 0 {
 			return nil
 		}
@@ -149,7 +254,7 @@ func (h *history) checkHead() error {
 	if err == nil {
 		return nil
 	}
-	if _, there := h.find(h.head.Segment); there {
+	if _, there := h.find(h.head.Timeline, h.head.Segment); there {
 		return err
 	}
 	if h.broken == nil {
@@ -160,7 +265,7 @@ func (h *history) checkHead() error {
 
 // digestAfter returns the chain digest after a segment number.
 func (h *history) digestAfter(number uint64) (catalog.Digest, bool) {
-	i, ok := h.find(number)
+	i, ok := h.find(h.head.Timeline, number)
 	if !ok {
 		return catalog.Digest{}, false
 	}
@@ -174,10 +279,12 @@ func (h *history) digestAfter(number uint64) (catalog.Digest, bool) {
 	return d, true
 }
 
-// find returns the index of the segment that covers a number.
-func (h *history) find(number uint64) (int, bool) {
-	i, _ := slices.BinarySearchFunc(h.segments, number, func(s *catalog.Segment, n uint64) int { return cmp.Compare(s.Last, n) })
-	return i, i < len(h.segments) && h.segments[i].First <= number
+// find returns the index of the segment of a timeline that covers a number.
+func (h *history) find(timeline uint32, number uint64) (int, bool) {
+	i, _ := slices.BinarySearchFunc(h.segments, place{timeline: timeline, number: number}, func(s *catalog.Segment, p place) int {
+		return cmp.Or(cmp.Compare(s.Timeline, p.timeline), cmp.Compare(s.Last, p.number))
+	})
+	return i, i < len(h.segments) && h.segments[i].Timeline == timeline && h.segments[i].First <= number
 }
 
 // last returns the newest segment, or nil.
@@ -203,10 +310,10 @@ func at(s *catalog.Segment, offset uint64) place {
 	end := s.Source.Start
 	for _, m := range s.Members {
 		if end += m.BodyBytes; offset <= end {
-			return place{m.Number, offset}
+			return place{s.Timeline, m.Number, offset}
 		}
 	}
-	return place{s.Last, offset}
+	return place{s.Timeline, s.Last, offset}
 }
 
 // member returns the member of a segment in which the byte at an offset lies.

@@ -67,10 +67,11 @@ type PlanBase struct {
 
 // Point is a place in the log: all that ends at or before Offset in the source's File.
 type Point struct {
-	Segment uint64 `json:"segment"`
-	File    string `json:"file"`
-	Offset  uint64 `json:"offset"`
-	GTID    string `json:"gtid"` // the slave position there
+	Timeline uint32 `json:"timeline"`
+	Segment  uint64 `json:"segment"`
+	File     string `json:"file"`
+	Offset   uint64 `json:"offset"`
+	GTID     string `json:"gtid"` // the slave position there
 }
 
 // Suspect is a transaction whose commit time is not believed, and why.
@@ -134,13 +135,13 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 	p.base, p.start, p.from, p.segments = b, from.position, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion
 	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes,
-		Position: Point{Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
+		Position: Point{Timeline: b.Timeline, Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
 
 	// Domains that only the backed up server knew, as a replica of another one, stay as they were.
 	p.position = p.start.Clone()
 	p.position.Advance(end.position)
 	place := at(s, end.boundary)
-	p.Stop = Point{Segment: place.number, File: s.Source.File, Offset: end.boundary, GTID: p.position.String()}
+	p.Stop = Point{Timeline: place.timeline, Segment: place.number, File: s.Source.File, Offset: end.boundary, GTID: p.position.String()}
 	if c := h.c.Cluster.Flavor; c == gtid.MariaDB && place.compare(basePlace(b)) < 0 { // nothing that changes anything lies between them
 		p.Stop = p.Base.Position
 		p.Stop.GTID = p.position.String()

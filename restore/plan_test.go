@@ -215,7 +215,7 @@ func TestPlanTargets(t *testing.T) {
 	f.refuse(ok(BeforeGTID("0-1-1")), fault.Unreachable, "before the first")
 
 	data, err := json.Marshal(p)
-	if err != nil || !strings.Contains(string(data), `"stop":{"segment":7,"file":"binlog.000001","offset":`) {
+	if err != nil || !strings.Contains(string(data), `"stop":{"timeline":1,"segment":7,"file":"binlog.000001","offset":`) {
 		t.Errorf("as JSON: %s, %v", data, err)
 	}
 }

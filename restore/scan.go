@@ -43,7 +43,7 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 				return
 			}
 			switch {
-			case ev.Head || !ev.First && !ev.Last:
+			case ev.Head || !ev.First && !ev.Last, ev.Offset >= s.Source.End: // the segment may be cut
 				continue
 			case ev.First && ev.Begin:
 				tx = transaction{gtid: ev.GTID, time: ev.CommitTime(), start: ev.Offset, what: &what}
