@@ -40,7 +40,7 @@ func refusal(e *ServerError) error {
 	case has("not in the master's binlog") || has("diverged") || has("more GTIDs than the source"):
 		return reason(ErrDiverged, "The primary was reset, restored or replaced. If it stays so, its history becomes a timeline of its own (fork_grace).")
 	case has("Could not find first log file") || has("impossible position") || has("position > file size") || has("binlog truncated in the middle") ||
-		has("bogus data in log event"):
+		has("bogus data in log event") || has("log event entry exceeded max_allowed_packet"): // at a place where no event begins; none is so large
 		return reason(ErrNoFile, "The primary's binlogs were reset or purged.")
 	}
 	return f

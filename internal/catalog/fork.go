@@ -22,6 +22,7 @@ type History interface {
 // Fork is where another history leaves a timeline: the end of the longest part of the timeline, from
 // its beginning and in the order of its log, that the other history has whole.
 type Fork struct {
+	Apart      bool        // the histories have nothing in common: this is the end of the timeline
 	Segment    uint64      // by the number that it had when it was sealed; 0: they have nothing in common
 	BodyOffset uint64      // in the body of that segment, behind a whole transaction
 	Position   Position    // there
@@ -82,9 +83,9 @@ func (c *Catalog) apart(ctx context.Context, timeline uint32, last *Segment) (*F
 		if err != nil {
 			return nil, err
 		}
-		return &Fork{Seed: t.Seed}, nil
+		return &Fork{Apart: true, Seed: t.Seed}, nil
 	}
-	return &Fork{Segment: last.Last, BodyOffset: last.Members[len(last.Members)-1].BodyBytes, Position: last.After, Seed: last.ChainAfter}, nil
+	return &Fork{Apart: true, Segment: last.Last, BodyOffset: last.Members[len(last.Members)-1].BodyBytes, Position: last.After, Seed: last.ChainAfter}, nil
 }
 
 // forkIn finds the fork in a segment whose beginning both have.

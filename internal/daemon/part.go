@@ -171,8 +171,10 @@ func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn
 	switch {
 	case err != nil:
 		return nil, "", err
-	case fork.Last.IsZero() && fork.Segment == end.Segment && fork.BodyOffset == end.BodyOffset: // nothing in common
+	case fork.Apart:
 		return end, reasonReset, nil
+	case len(fork.Abandoned) == 0: // it has all: what failed is something else
+		return nil, "", p.err
 	}
 	same, err := c.sameTransaction(ctx, o, server, fork)
 	if errors.Is(err, replica.ErrPurged) {
