@@ -336,7 +336,7 @@ func TestRefusal(t *testing.T) {
 		{1236, "Replica has more GTIDs than the source has, using the source's SERVER_UUID.", ErrDiverged},
 		{1236, "A slave with the same server_uuid/server_id as this slave has connected to the master; the first event ...", ErrDuplicateID},
 		{4052, "A slave with the same server_uuid/server_id is already connected", ErrDuplicateID},
-		{1236, "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master", nil},
+		{1236, "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master", ErrNoFile},
 		{1053, "Server shutdown in progress", nil},
 		{1927, "Connection was killed; binary logs have been purged", nil}, // the words count only with their code
 	} {

@@ -158,7 +158,6 @@ func TestFork(t *testing.T) {
 		c.insert("later", 3)
 		time.Sleep(3 * time.Second)
 		a.archived()
-		alive := content(c.server())
 		// Also by an archiver that has just begun.
 		a.stop()
 		a.start()
@@ -167,7 +166,7 @@ func TestFork(t *testing.T) {
 		if n := len(a.timelines()); n != 2 {
 			t.Errorf("%d timelines: %+v", n, a.timelines())
 		}
-		alive = content(c.server())
+		alive := content(c.server())
 		a.stop()
 		if out, err := a.run("verify", "shop", "--data"); err != nil {
 			t.Errorf("verify: %v\n%s", err, out)

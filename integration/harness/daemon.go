@@ -30,7 +30,7 @@ type Daemon struct {
 type Status struct {
 	State                string
 	Host                 string
-	Error                string
+	Error, Hint          string
 	ArchivedLagSeconds   float64
 	ReceivedTransactions uint64 `json:",string"`
 	DuplicateBytes       uint64 `json:",string"`

@@ -241,6 +241,44 @@ func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []*Segment, last 
 	return nil
 }
 
+// CheckFork checks that a timeline's digest seed is the digest of its parent's chain where it begins.
+// Inside a segment that takes reading the segment: without data it is not checked.
+func (c *Catalog) CheckFork(ctx context.Context, t *Timeline, data bool) error {
+	if t.ParentSegment == 0 {
+		return nil
+	}
+	s, err := c.segmentAt(ctx, t.Parent, t.ParentSegment)
+	if err != nil {
+		return err
+	}
+	before, start := s.ChainBefore, uint64(0)
+	for _, m := range s.Members {
+		body := m.BodySHA256
+		if m.Number == t.ParentSegment {
+			switch {
+			case t.ParentBodyOffset > m.BodyBytes:
+				return damaged("check", timelineKey(t.Number), fmt.Errorf("it begins at offset %d of segment %d, which has %d bytes", t.ParentBodyOffset, m.Number, m.BodyBytes))
+			case t.ParentBodyOffset == m.BodyBytes:
+			case !data:
+				return nil
+			default:
+				if body, err = c.bodyDigest(ctx, s, start, t.ParentBodyOffset); err != nil {
+					return err
+				}
+			}
+		}
+		before = NextDigest(before, body)
+		start += m.BodyBytes
+		if m.Number == t.ParentSegment {
+			break
+		}
+	}
+	if before != t.Seed {
+		return damaged("check", timelineKey(t.Number), fmt.Errorf("its digest seed is not the digest of timeline %d where it begins", t.Parent))
+	}
+	return nil
+}
+
 // Continues reports whether the timeline goes on where its parent is left, so that what the parent
 // holds up to there is its own past.
 func (t *Timeline) Continues() bool { return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 }

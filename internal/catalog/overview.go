@@ -35,6 +35,9 @@ type TimelineView struct {
 type Window struct {
 	From, To time.Time
 	Base     string // ID of the base backup that it begins with
+
+	base *Base
+	last uint64 // the last segment
 }
 
 // Hole is a run of segments that are missing or unreadable.
@@ -67,7 +70,7 @@ func (c *Catalog) Overview(ctx context.Context, each func(*Segment)) (*Overview,
 	}
 	for _, t := range timelines {
 		v := &TimelineView{Timeline: t}
-		if err := c.view(ctx, v, &o, each); err != nil {
+		if err := c.view(ctx, v, o.inherited(t), &o, each); err != nil {
 			return nil, err
 		}
 		o.Timelines = append(o.Timelines, v)
@@ -94,8 +97,23 @@ type stretch struct {
 	last time.Time // newest commit
 }
 
-// view fills in what the segments of a timeline say.
-func (c *Catalog) view(ctx context.Context, v *TimelineView, o *Overview, each func(*Segment)) error {
+// inherited is the base backup of its past with which a timeline can be restored from its beginning.
+func (o *Overview) inherited(t *Timeline) *Base {
+	if !t.Continues() {
+		return nil
+	}
+	for _, parent := range o.Timelines {
+		for _, w := range parent.Windows {
+			if parent.Number == t.Parent && (w.base.Timeline != t.Parent || w.base.Segment < t.ParentSegment) && t.ParentSegment <= w.last {
+				return w.base
+			}
+		}
+	}
+	return nil
+}
+
+// view fills in what the segments of a timeline say. base is one that it has inherited.
+func (c *Catalog) view(ctx context.Context, v *TimelineView, base *Base, o *Overview, each func(*Segment)) error {
 	head, err := c.LastHead(ctx, v.Number)
 	if err := o.problem(err); err != nil {
 		return err
@@ -116,7 +134,7 @@ func (c *Catalog) view(ctx context.Context, v *TimelineView, o *Overview, each f
 	if err != nil {
 		return err
 	}
-	var run stretch
+	run := stretch{base: base}
 	for f := range read {
 		if f.err != nil {
 			if err := o.problem(f.err); err != nil {
@@ -192,7 +210,7 @@ func (v *TimelineView) close(r stretch, covered time.Time) {
 	if r.base == nil {
 		return
 	}
-	w := Window{From: r.base.Consistent, To: r.base.Consistent, Base: r.base.ID}
+	w := Window{From: r.base.Consistent, To: r.base.Consistent, Base: r.base.ID, base: r.base, last: v.Last}
 	for _, t := range []time.Time{r.last, covered} {
 		if t.After(w.To) {
 			w.To = t

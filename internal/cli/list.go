@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,6 +100,10 @@ type listTimeline struct {
 	LastCommit   *time.Time `json:"last_commit,omitempty"`
 	CoveredUntil *time.Time `json:"covered_until,omitempty"`
 	Position     string     `json:"position"`
+
+	ForkSegment  uint64   `json:"fork_segment,omitempty"`  // of the parent, in which it begins
+	ForkPosition string   `json:"fork_position,omitempty"` // there
+	Abandoned    []string `json:"abandoned,omitempty"`     // transactions that only the parent has
 }
 
 type listHole struct {
@@ -164,7 +169,8 @@ func listOne(ctx context.Context, cat *catalog.Catalog, o listOptions) (*listClu
 	}
 	for _, t := range view.Timelines {
 		c.Timelines = append(c.Timelines, listTimeline{t.Number, t.Parent, t.Reason, t.Created, t.Segments, t.Last, t.Transactions,
-			t.BodyBytes, t.StoredBytes, known(t.Commit.First), known(t.Commit.Last), known(t.CoveredUntil), t.End.GTID})
+			t.BodyBytes, t.StoredBytes, known(t.Commit.First), known(t.Commit.Last), known(t.CoveredUntil), t.End.GTID,
+			t.ParentSegment, t.Position.GTID, t.Abandoned})
 		for _, w := range t.Windows {
 			c.Windows = append(c.Windows, listWindow{t.Number, w.From, w.To, w.Base})
 		}
@@ -253,6 +259,16 @@ func (h listHole) segments() string {
 	return fmt.Sprintf("%d-%d", h.First, h.Last)
 }
 
+// fewAbandoned is how many transactions of a dead branch are named to people.
+const fewAbandoned = 5
+
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
+}
+
 // contents shows the timelines and, if they were asked for, the segments.
 func (c *listCluster) contents(t *text) {
 	var rows [][]string
@@ -262,6 +278,12 @@ func (c *listCluster) contents(t *text) {
 	}
 	t.title("timelines")
 	t.table([]string{">timeline", "began by", ">segments", ">transactions", ">size", ">stored", "last commit", "covered until", "position"}, rows)
+	for _, l := range c.Timelines {
+		if n := len(l.Abandoned); n > 0 {
+			t.line("  timeline %d leaves timeline %d at %s (segment %d); on timeline %d only: %s%s", l.Number, l.Parent, l.ForkPosition, l.ForkSegment,
+				l.Parent, strings.Join(l.Abandoned[:min(n, fewAbandoned)], ", "), more(n-fewAbandoned))
+		}
+	}
 	rows = nil
 	for _, s := range c.Segments {
 		name := fmt.Sprint(s.First)

@@ -173,6 +173,9 @@ func (r *statusResult) text(t *text) {
 				add(p.name, "%s:%d  %s", p.point.File, p.point.Offset, p.point.Gtid)
 			}
 		}
+		if c.Timeline > 1 {
+			add("timeline", "%d, since %s, because of a %s", c.Timeline, when(at(c.TimelineBegan)), c.TimelineReason)
+		}
 		add("log", "%s on timeline %d; %s and %s received", counted(c.Segments, "segment"), c.Timeline,
 			counted(c.ReceivedTransactions, "transaction"), size(c.ReceivedBytes))
 		add("spool", "%s of %s in %s", size(c.SpoolBytes), size(c.SpoolLimitBytes), counted(c.SpoolSegments, "segment"))

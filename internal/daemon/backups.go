@@ -167,6 +167,12 @@ func (c *cluster) backup(ctx context.Context) error {
 			c.view.backup.bytes = p.Plain
 			c.mu.Unlock()
 		}})
+	if err != nil && ctx.Err() != nil { // given up, not failed
+		c.mu.Lock()
+		c.view.backup.running = time.Time{}
+		c.mu.Unlock()
+		return ctx.Err()
+	}
 	return c.backedUp(base, err)
 }
 

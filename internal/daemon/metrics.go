@@ -61,6 +61,12 @@ func metrics() []metric {
 			always(func(c *pb.Cluster) float64 { return c.SpooledLagSeconds })},
 		{"tidemark_archived_lag_seconds", "Age of the newest transaction confirmed by storage; 0 when idle.", gauge,
 			always(func(c *pb.Cluster) float64 { return c.ArchivedLagSeconds })},
+		{"tidemark_timeline", "Number of the timeline that is archived; one more for every fork and gap.", gauge,
+			always(func(c *pb.Cluster) float64 { return float64(c.Timeline) })},
+		{"tidemark_timeline_began_timestamp_seconds", "When that timeline began.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				return float64(c.GetTimelineBegan().GetSeconds()), c.TimelineBegan != nil
+			}},
 		{"tidemark_archived_segments", "Number of the newest archived segment.", gauge,
 			always(func(c *pb.Cluster) float64 { return float64(c.Segments) })},
 		{"tidemark_spool_bytes", "Plain bytes in the spool that are not archived.", gauge,

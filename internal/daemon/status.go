@@ -33,7 +33,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	}
 	s := c.arch.Stats()
 	m.State = c.state(s, now)
-	m.Timeline = c.timeline.Number
+	m.Timeline, m.TimelineReason, m.TimelineBegan = c.timeline.Number, c.timeline.Reason, timestamppb.New(c.timeline.Created)
 	m.Received, m.Spooled, m.Archived = point(s.Received), point(s.Spooled), point(s.Archived)
 	m.ReceivedBytes, m.ReceivedEvents, m.ReceivedTransactions = s.ReceivedBytes, s.ReceivedEvents, s.ReceivedTransactions
 	m.DuplicateBytes = s.DuplicateBytes

@@ -43,6 +43,8 @@ func (c *cluster) stream(ctx context.Context) error {
 			try, first, byGTID, diverged = 0, false, false, time.Time{}
 		}
 		switch {
+		case errors.Is(err, archiver.ErrSpool):
+			return err
 		case errors.Is(err, errMoved), errors.Is(err, errDrained):
 			c.log.Info("connecting anew", zap.Error(err))
 			continue

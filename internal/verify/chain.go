@@ -111,6 +111,11 @@ func (v *verifier) described(n uint32, l *log) *catalog.Timeline {
 		v.add(Damage, key, kindInconsistent, "its parent, timeline %d, is missing", t.Parent)
 	case t.ParentSegment > 0 && !v.covered(t.Parent, t.ParentSegment):
 		v.add(Damage, key, kindInconsistent, "it forks from segment %d of timeline %d, which is missing", t.ParentSegment, t.Parent)
+	default:
+		// What is wrong with the parent itself is found there.
+		if err := v.cat.CheckFork(v.ctx, t, v.o.Data); fault.Is(err, fault.Integrity) && strings.Contains(err.Error(), key) {
+			v.add(Damage, key, kindInconsistent, "%s", cause(err))
+		}
 	}
 	return t
 }

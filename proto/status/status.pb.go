@@ -188,6 +188,8 @@ type Cluster struct {
 	Segments             uint64                 `protobuf:"varint,28,opt,name=segments,proto3" json:"segments,omitempty"`
 	DuplicateBytes       uint64                 `protobuf:"varint,29,opt,name=duplicate_bytes,json=duplicateBytes,proto3" json:"duplicate_bytes,omitempty"` // seen again after reconnects, compared and dropped
 	SemiSync             *SemiSync              `protobuf:"bytes,30,opt,name=semi_sync,json=semiSync,proto3" json:"semi_sync,omitempty"`                    // where acknowledgements are configured
+	TimelineReason       string                 `protobuf:"bytes,31,opt,name=timeline_reason,json=timelineReason,proto3" json:"timeline_reason,omitempty"`  // why the timeline began: start, failover, reset, gap
+	TimelineBegan        *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=timeline_began,json=timelineBegan,proto3" json:"timeline_began,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -428,6 +430,20 @@ func (x *Cluster) GetDuplicateBytes() uint64 {
 func (x *Cluster) GetSemiSync() *SemiSync {
 	if x != nil {
 		return x.SemiSync
+	}
+	return nil
+}
+
+func (x *Cluster) GetTimelineReason() string {
+	if x != nil {
+		return x.TimelineReason
+	}
+	return ""
+}
+
+func (x *Cluster) GetTimelineBegan() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TimelineBegan
 	}
 	return nil
 }
@@ -778,7 +794,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
-	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\x85\n" +
+	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xf1\n" +
 	"\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
@@ -815,7 +831,9 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x06window\x18\x1b \x01(\v2\x1a.tidemark.status.v1.WindowR\x06window\x12\x1a\n" +
 	"\bsegments\x18\x1c \x01(\x04R\bsegments\x12'\n" +
 	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\x129\n" +
-	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\"\xc1\x02\n" +
+	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\x12'\n" +
+	"\x0ftimeline_reason\x18\x1f \x01(\tR\x0etimelineReason\x12A\n" +
+	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\"\xc1\x02\n" +
 	"\bSemiSync\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\tR\x03ack\x12\x12\n" +
 	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x16\n" +
@@ -897,17 +915,18 @@ var file_proto_status_status_proto_depIdxs = []int32{
 	5,  // 10: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
 	6,  // 11: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
 	3,  // 12: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	7,  // 13: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	7,  // 14: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	7,  // 15: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	7,  // 16: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	7,  // 17: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	7,  // 18: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	7,  // 13: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	7,  // 14: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	7,  // 16: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	7,  // 17: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	7,  // 18: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	7,  // 19: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
