@@ -53,6 +53,9 @@ func (h *history) seek(ctx context.Context, t Target) (*found, error) {
 	case toPosition:
 		s, err := h.findPosition(t)
 		return &found{spot: s}, err
+	case beforeStatement:
+		s, err := h.findStatement(ctx, t)
+		return &found{spot: s}, err
 	}
 	if h.broken != nil {
 		return nil, h.broken

@@ -113,18 +113,11 @@ func (s *summary) String() string {
 
 // tableName reads the database and the table of a table map.
 func tableName(body []byte) string {
-	if len(body) < 9 {
-		return "a table"
-	}
-	db, rest, ok := counted(body[8:])
-	if !ok || len(rest) == 0 {
-		return "a table"
-	}
-	table, _, ok := counted(rest[1:]) // after a NUL
+	_, s, ok := tableOf(body)
 	if !ok {
 		return "a table"
 	}
-	return quote(db) + "." + quote(table)
+	return quote(s.db) + "." + quote(s.name)
 }
 
 func counted(b []byte) (s string, rest []byte, ok bool) {

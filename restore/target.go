@@ -19,6 +19,8 @@ type Target struct {
 	gtids []gtid.GTID // MariaDB: one for each domain, in the order given
 	set   *gtid.Set   // MySQL
 	point binlog.Point
+
+	statement *pattern
 }
 
 type kind int
@@ -29,6 +31,7 @@ const (
 	toGTID
 	beforeGTID
 	toPosition
+	beforeStatement
 )
 
 // ToLatest is the end of the archived log.
@@ -100,7 +103,8 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// String says what the target is: "latest", "time …", "gtid …", "before gtid …", "position …".
+// String says what the target is: "latest", "time …", "gtid …", "before gtid …", "position …",
+// "before statement …".
 func (t Target) String() string {
 	switch t.kind {
 	case toTime:
@@ -111,6 +115,8 @@ func (t Target) String() string {
 		return "before gtid " + t.names()
 	case toPosition:
 		return "position " + t.point.String()
+	case beforeStatement:
+		return "before statement " + t.statement.String()
 	}
 	return "latest"
 }

@@ -22,6 +22,7 @@ type restoreOptions struct {
 	toGTID     string
 	beforeGTID string
 	toPosition string
+	statement  string
 	timeline   uint32
 	relaySpace string
 	memory     string
@@ -47,7 +48,8 @@ Without a target everything that is archived is restored. --to-time stops before
 transaction, in commit order, whose commit time is at or after it; MariaDB records whole seconds.
 --to-gtid stops after a transaction, or with a set of MySQL's where the log holds just that;
 --before-gtid stops before one. --to-position stops at a place in the
-server's binlog, rounded down to the end of a transaction. A target that the archive does not cover is
+server's binlog, rounded down to the end of a transaction. --before-statement stops before the last
+transaction with such a statement, or with --to-time the last one before that. A target that the archive does not cover is
 refused: a restore is never silently short.
 
 The directory must be absent or empty. A restore that was interrupted is begun again by the same
@@ -55,7 +57,8 @@ command. --dry-run shows what would be done, and what lies on both sides of the 
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
-  tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103`,
+  tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103
+  tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.cluster = first(args)
@@ -72,6 +75,7 @@ command. --dry-run shows what would be done, and what lies on both sides of the 
 	f.StringVar(&o.toGTID, "to-gtid", "", "stop after this `GTID`, or one of each domain, separated by commas, or at this set of MySQL's")
 	f.StringVar(&o.beforeGTID, "before-gtid", "", "stop before this `GTID`")
 	f.StringVar(&o.toPosition, "to-position", "", "stop at this `FILE:OFFSET` of the server's binlog")
+	f.StringVar(&o.statement, "before-statement", "", "stop before the last `STATEMENT`, as 'DROP TABLE shop.orders', before --to-time if given")
 	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline to restore (default the newest)")
 	f.StringVar(&o.relaySpace, "relay-space", config.Size(restore.DefaultRelaySpace).String(), "disk `size` that relay logs may take beside the directory")
 	f.IntVar(&o.threads, "threads", -1, "`number` of threads that apply the log; 0 for one applier without workers (default chosen by the machine)")
@@ -85,22 +89,28 @@ command. --dry-run shows what would be done, and what lies on both sides of the 
 // target reads the one flag that says where to stop.
 func (o restoreOptions) target() (restore.Target, error) {
 	var given []string
-	for _, f := range [][2]string{{"--to-time", o.toTime}, {"--to-gtid", o.toGTID}, {"--before-gtid", o.beforeGTID}, {"--to-position", o.toPosition}} {
-		if f[1] != "" {
+	for _, f := range [][2]string{{"--to-time", o.toTime}, {"--to-gtid", o.toGTID}, {"--before-gtid", o.beforeGTID}, {"--to-position", o.toPosition},
+		{"--before-statement", o.statement}} {
+		if f[1] != "" && (f[0] != "--to-time" || o.statement == "") {
 			given = append(given, f[0])
 		}
 	}
 	if len(given) > 1 {
 		return restore.Target{}, usage("give one target, not "+strings.Join(given, " and "), "tidemark restore")
 	}
-	switch {
-	case o.toTime != "":
-		t, err := time.Parse(time.RFC3339Nano, o.toTime)
-		if err != nil {
+	var at time.Time
+	if o.toTime != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339Nano, o.toTime); err != nil {
 			return restore.Target{}, fault.New(fault.Usage, "", "", fmt.Errorf("--to-time %q is no time", o.toTime)).
 				WithHint("Write a time with its zone, as 2026-11-21T09:41:00Z or 2026-11-21T10:41:00+01:00.")
 		}
-		return restore.ToTime(t), nil
+	}
+	switch {
+	case o.statement != "":
+		return restore.BeforeStatement(o.statement, at)
+	case o.toTime != "":
+		return restore.ToTime(at), nil
 	case o.toGTID != "":
 		return restore.ToGTID(o.toGTID)
 	case o.beforeGTID != "":
