@@ -14,7 +14,7 @@ func (h *history) chooseClone(t Target, i int, stop *surroundings) (*chosen, err
 		why = errors.New("there is no base backup")
 	}
 	r := h.stretchOf(i)
-	for k := len(h.bases) - 1; k >= 0; k-- {
+	for k := range h.basesToTry() {
 		b := h.bases[k]
 		least, err := h.position(b.PositionMin)
 		if err != nil {

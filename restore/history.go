@@ -21,6 +21,7 @@ type history struct {
 	segments  []*catalog.Segment // ascending; contiguous inside a stretch
 	stretches []stretch
 	bases     []*catalog.Base // ascending by place
+	preferred int             // index of the one to be tried first; negative: none is
 	head      *catalog.Head
 	broken    error // why the log cannot be read on after its last segment; nil at its proper end
 	warnings  []string
@@ -50,7 +51,7 @@ func readHistory(ctx context.Context, c *catalog.Catalog, number uint32) (*histo
 	if err != nil {
 		return nil, err
 	}
-	h := &history{c: c, timeline: t}
+	h := &history{c: c, timeline: t, preferred: -1}
 	if err := h.readBases(ctx); err != nil {
 		return nil, err
 	}

@@ -49,8 +49,11 @@ transaction, in commit order, whose commit time is at or after it; MariaDB recor
 server's binlog, rounded down to the end of a transaction. A target that the archive does not cover is
 refused: a restore is never silently short.
 
-The directory must be absent or empty. A restore that was interrupted is begun again by the same
-command. --dry-run shows what would be done, and what lies on both sides of the target.` +
+The directory must be absent or empty. A restore that was interrupted is resumed by the same command,
+behind the last transaction that its server had applied: none is applied twice, none left out. Where
+that cannot be told, as when the server died while it applied a definition, a change of a table that is
+not transactional, or one that needs a temporary table, it begins again from the base backup and says so.
+--dry-run shows what would be done, and what lies on both sides of the target.` +
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
@@ -146,7 +149,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline})
+	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)})
 	if err != nil {
 		return nil, err
 	}
