@@ -156,6 +156,58 @@ func TestInterruptedFragile(t *testing.T) {
 	}
 }
 
+// TestInterruptedXA ends a restore's server between the two halves of an XA transaction: it recovers the
+// first, and the second ends it.
+func TestInterruptedXA(t *testing.T) {
+	srv, base := small(t, 0)
+	conn := srv.Conn()
+	const n = 6000
+	for i := range n {
+		var statements []string
+		switch i {
+		case 0:
+			statements = []string{"XA START 'a'", "INSERT INTO d.t VALUES (10000, 'xa')", "XA END 'a'", "XA PREPARE 'a'"}
+		case n - 1:
+			statements = []string{"XA COMMIT 'a'"}
+			conn = srv.Conn()
+		default:
+			if i == 1 {
+				conn.Close()
+				conn = srv.Conn()
+			}
+			statements = []string{fmt.Sprintf("INSERT INTO d.t VALUES (%d, RANDOM_BYTES(1000))", i)}
+		}
+		for _, sql := range statements {
+			if _, err := conn.Execute(sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+	}
+	srv.Stop()
+	a := archivetest.Make(t, srv, kit.Cut{Every: 100_000}, base)
+	for _, threads := range []int{0, 4} {
+		dir := filepath.Join(openDir(t), "data")
+		ctx, cancel := context.WithCancel(context.Background())
+		_, err := run(ctx, t, srv, a.Catalog, restore.Options{TargetDir: dir, Threads: threads, RelaySpace: 1, Progress: func(e restore.Event) {
+			if e.Phase == restore.Apply && e.Transactions > n/2 {
+				cancel()
+			}
+		}})
+		cancel()
+		if !fault.Is(err, fault.Interrupted) {
+			t.Fatal(err)
+		}
+		report, err := run(context.Background(), t, srv, a.Catalog, restore.Options{TargetDir: dir, Threads: threads})
+		if err != nil || report.Resumed == nil || report.Resumed.Transactions < n/4 || len(report.PreparedXA) != 0 {
+			t.Fatalf("%+v, %+v, %v", report, report.Resumed, err)
+		}
+		t.Logf("resumed at %s, with %d transactions", report.Resumed.GTID, report.Resumed.Transactions)
+		if got := rows(t, srv, dir); got != fmt.Sprint(n-1) {
+			t.Errorf("%s rows are restored", got)
+		}
+	}
+}
+
 // edit changes values of a restore's state.
 func edit(t *testing.T, dir string, values map[string]any) {
 	t.Helper()
