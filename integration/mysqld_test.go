@@ -9,12 +9,24 @@ import (
 	"time"
 
 	"tidemark/integration/servertest"
+	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
 // private starts a private server on the data of a stopped server of the test, owned by the account
 // that servers run under.
 func private(ctx context.Context, t *testing.T, srv *servertest.Server, args ...string) (*mysqld.Server, error) {
+	t.Helper()
+	return launch(ctx, t, srv, nil, args...)
+}
+
+// inherit is private for a server that inherits an open file.
+func inherit(t *testing.T, srv *servertest.Server, f *os.File) (*mysqld.Server, error) {
+	t.Helper()
+	return launch(context.Background(), t, srv, f)
+}
+
+func launch(ctx context.Context, t *testing.T, srv *servertest.Server, f *os.File, args ...string) (*mysqld.Server, error) {
 	t.Helper()
 	user, err := mysqld.ServerUser()
 	if err != nil {
@@ -37,11 +49,16 @@ func private(ctx context.Context, t *testing.T, srv *servertest.Server, args ...
 	if err != nil {
 		t.Fatal(err)
 	}
+	flavor := gtid.MariaDB
+	if srv.Binaries.Flavor == servertest.MySQL {
+		flavor = gtid.MySQL
+	}
 	s, err := mysqld.Start(ctx, mysqld.Options{
-		Tools: mysqld.Tools{Mysqld: srv.Binaries.Mysqld}, User: user, Datadir: data, RunDir: run,
+		Flavor: flavor,
+		Tools:  mysqld.Tools{Mysqld: srv.Binaries.Mysqld}, User: user, Datadir: data, RunDir: run,
 		LogFile: filepath.Join(run, "log"), ServerID: 77, Memory: 128 << 20,
 		Settings: map[string]string{"lower_case_table_names": "0", "div_precision_increment": "6", "system_time_zone": "UTC"},
-		Args:     args,
+		Args:     args, Inherit: f,
 	})
 	if err == nil {
 		t.Cleanup(s.Close)

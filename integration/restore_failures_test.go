@@ -119,8 +119,8 @@ func TestRestoreRefusesDamage(t *testing.T) {
 			}
 			// Repaired, the same command succeeds.
 			report, err := run(context.Background(), t, srv, a.Catalog, restore.Options{TargetDir: target})
-			if err != nil || !report.Restarted {
-				t.Fatalf("restarted %v, %v", report.Restarted, err)
+			if resumed := report.Resumed != nil; err != nil || resumed != (c.name == "segment") || report.Restarted == resumed {
+				t.Fatalf("resumed %v, restarted %v, %v", resumed, report.Restarted, err)
 			}
 			if n := rows(t, srv, target); n != "200" {
 				t.Errorf("%s rows are restored", n)
@@ -146,14 +146,15 @@ func TestRestoreInterrupted(t *testing.T) {
 			}
 		}})
 		cancel()
-		if !fault.Is(err, fault.Interrupted) || report.Done || report.Restarted != (i > 0) {
-			t.Fatalf("interrupted in phase %s: done %v, restarted %v, %v", phase, report.Done, report.Restarted, err)
+		resumed := report.Resumed != nil
+		if !fault.Is(err, fault.Interrupted) || report.Done || resumed != (phase == restore.Finish) || report.Restarted != (i > 0 && !resumed) {
+			t.Fatalf("interrupted in phase %s: done %v, resumed %v, restarted %v, %v", phase, report.Done, resumed, report.Restarted, err)
 		}
 		noServer(t, target)
 	}
 	report, err := run(context.Background(), t, srv, a.Catalog, restore.Options{TargetDir: target})
-	if err != nil || !report.Restarted {
-		t.Fatalf("restarted %v, %v", report.Restarted, err)
+	if err != nil || report.Restarted || report.Resumed == nil || report.Transactions != 500 {
+		t.Fatalf("%+v, %v", report, err)
 	}
 	if n := rows(t, srv, target); n != "500" {
 		t.Errorf("%s rows are restored", n)

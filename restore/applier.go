@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +26,15 @@ type applier interface {
 	inject(b *batch) error
 	// wait returns when a batch is applied. It tells progress meanwhile, in transactions.
 	wait(ctx context.Context, b *batch, progress func(uint64)) error
+	// position is what the server has applied.
+	position() (*gtid.State, error)
+	// settle makes what has been applied survive the server's process, files that are no storage engine's
+	// log too if all is asked for, and returns how many temporary tables are open.
+	settle(all bool) (temporary int, err error)
+	// loose reports whether the server records its position apart from what it applies, so that nothing is atomic.
+	loose() (bool, error)
+	// halt stops applying between two transactions.
+	halt() error
 	// end compares the server's position with the planned one, removes all traces of replication, and
 	// reports what the log has left in a state that needs a look.
 	end() error
@@ -38,7 +46,8 @@ type applier interface {
 	close()
 }
 
-// start starts the server and sets it to the position of the base backup.
+// startServer starts the server and sets it to the position of the base backup, or leaves it at its own
+// if the restore is resumed.
 func (r *run) startServer(ctx context.Context) (applier, error) {
 	if r.plan.base.Flavor == gtid.MySQL {
 		return r.startMySQL(ctx)
@@ -46,12 +55,16 @@ func (r *run) startServer(ctx context.Context) (applier, error) {
 	return r.startMariaDB(ctx)
 }
 
+// grace is how long the server may take to come to rest when a restore is interrupted.
+const grace = 10 * time.Second
+
 // serverOptions are those of the private server, for either flavor.
 func (r *run) serverOptions(args []string) mysqld.Options {
 	p := r.plan
 	return mysqld.Options{
 		Tools: r.Tools, Flavor: p.base.Flavor, User: r.user, Datadir: r.work.target, RunDir: r.work.runDir(), LogFile: r.work.logFile("server"),
 		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: p.base.Variables, Args: args,
+		Account: r.work.state.Account, Inherit: r.work.inherit(), Grace: grace,
 		DefaultsFile: r.DefaultsExtraFile, PluginDir: r.PluginDir,
 	}
 }
@@ -62,6 +75,18 @@ type private struct {
 	srv     *mysqld.Server
 	conn    *mysqld.Conn
 	started bool // the SQL thread has been
+}
+
+// halted stops the SQL thread, unless that has failed.
+func (p *private) halted(stop, show string) error {
+	if err := p.conn.Exec(stop); err != nil {
+		return err
+	}
+	status, err := p.conn.Row(show)
+	if err == nil && status["Last_SQL_Errno"] != "0" {
+		err = p.stopped(status)
+	}
+	return err
 }
 
 // replace puts the files of a batch in place of those that the server makes. The SQL thread stands.
@@ -171,60 +196,6 @@ func (p *private) broken(err error) error {
 		return p.srv.Ended()
 	case <-p.run.clock.After(time.Second): // a crash closes connections a little earlier
 		return err
-	}
-}
-
-// zone warns of another system time zone than the backed up server's.
-func (p *private) zone(info mysqld.Info) {
-	if zone := p.run.plan.base.Variables["system_time_zone"]; zone != "" && zone != info.TimeZone {
-		p.run.report.warn("the backed up server's system time zone was %s, here it is %s: "+
-			"statements (not row changes) of sessions without a time zone of their own were applied in the latter", zone, info.TimeZone)
-	}
-}
-
-// arrived compares the server's position in the end with the planned one.
-func (p *private) arrived(at *gtid.State) error {
-	if want := p.run.plan.position; !at.SamePosition(want) {
-		return fault.New(fault.Integrity, "restore", p.run.work.target, fmt.Errorf("the server is at GTID position %s, not %s", orNone(at.String()), want))
-	}
-	return nil
-}
-
-// disabledEvents returns the scheduled events with the status that a replica gives them.
-func (p *private) disabledEvents(status string) (map[string]bool, error) {
-	rows, err := p.conn.Query("SELECT event_schema, event_name FROM information_schema.events WHERE status='" + status + "'")
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[string]bool, len(rows))
-	for _, row := range rows {
-		names[quote(row[0])+"."+quote(row[1])] = true
-	}
-	return names, nil
-}
-
-// events reports the scheduled events that the log has left disabled.
-func (p *private) events(before, after map[string]bool) {
-	report := p.run.report
-	for name := range after {
-		if !before[name] {
-			report.EventsDisabled = append(report.EventsDisabled, name)
-		}
-	}
-	slices.Sort(report.EventsDisabled)
-	if n := len(report.EventsDisabled); n > 0 {
-		report.warn("%d scheduled events were created or changed by the log and are disabled now", n)
-	}
-}
-
-// prepared reports what XA RECOVER lists; the name of a transaction is in the fourth column.
-func (p *private) prepared(rows [][]string) {
-	report := p.run.report
-	for _, row := range rows {
-		report.PreparedXA = append(report.PreparedXA, row[3])
-	}
-	if n := len(rows); n > 0 {
-		report.warn("%d XA transactions are prepared at the stop, neither committed nor rolled back", n)
 	}
 }
 

@@ -2,28 +2,37 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tidemark/internal/fault"
+	"tidemark/internal/mysqld"
 )
 
-// apply starts the private server, feeds it the log batch by batch, and stops it again.
-func (r *run) apply(ctx context.Context, f *feed) error {
-	var m applier
-	err := r.phase(Start, func() (err error) {
-		m, err = r.startServer(ctx)
-		return err
-	})
-	if err != nil {
-		return err
+// session is a private server, and the log for it.
+type session struct {
+	applier applier
+	feed    *feed
+}
+
+func (s *session) end() {
+	if s.feed != nil {
+		s.feed.stop()
 	}
-	defer m.close()
-	if err := r.phase(Apply, func() error { return r.applyAll(ctx, m, f) }); err != nil {
+	if s.applier != nil {
+		s.applier.close()
+	}
+}
+
+// apply feeds the private server the log batch by batch, and stops it.
+func (r *run) apply(ctx context.Context, s *session) error {
+	m := s.applier
+	if err := r.phase(Apply, func() error { return r.applyAll(ctx, s) }); err != nil {
 		return err
 	}
 	return r.phase(Finish, func() error {
 		if err := m.end(); err != nil {
-			return err
+			return r.failed(ctx, m.broken(err))
 		}
 		if err := m.stop(ctx); err != nil {
 			return err
@@ -31,46 +40,122 @@ func (r *run) apply(ctx context.Context, f *feed) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return r.work.finish(r.owner)
+		r.report.complete(r.plan, r.owner)
+		return r.work.finish(r.owner, r.report)
 	})
 }
 
-func (r *run) applyAll(ctx context.Context, m applier, f *feed) error {
+// failed counts failures of the server in a restore that is resumed: there is no use in trying that for ever.
+func (r *run) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, mysqld.ErrKilled) || !r.resumed() {
+		return err
+	}
+	r.work.state.Failures++
+	r.work.state.Failed = err.Error()
+	return errors.Join(err, r.work.save())
+}
+
+func (r *run) applyAll(ctx context.Context, s *session) error {
+	m, from := s.applier, s.feed.from
+	loose, err := m.loose()
+	if err != nil {
+		return m.broken(err)
+	}
 	r.report.Threads = r.Threads
+	r.report.Transactions, r.report.LogBytes = from.Transactions, min(from.Bytes, r.plan.LogBytes)
 	r.tracker.total(r.plan.LogBytes, r.plan.Transactions)
-	var bytes int64
-	var before uint64
+	r.tracker.from(r.report.LogBytes, from.Transactions)
+	before := from
 	for {
-		b, err := f.next(ctx)
+		b, err := s.feed.next(ctx)
 		if err != nil {
 			return err
 		}
 		if b == nil {
 			break
 		}
-		if err := m.inject(b); err != nil {
-			return m.broken(err)
+		if loose && b.fragile == "" {
+			b.fragile = "the first"
+		}
+		if err := r.hand(m, b); err != nil {
+			return r.failed(ctx, err)
 		}
 		err = m.wait(ctx, b, func(n uint64) {
-			n = max(n, before)
-			part := float64(n-before) / float64(max(b.transactions-before, 1))
-			r.tracker.reached(bytes+int64(part*float64(b.bytes)), n)
+			n = max(n, before.Transactions)
+			part := float64(n-before.Transactions) / float64(max(b.transactions-before.Transactions, 1))
+			r.tracker.reached(before.Bytes+int64(part*float64(b.bytes)), n)
 		})
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return errors.Join(ctx.Err(), r.halt(m))
+		}
+		if err == nil {
+			err = r.applied(m, b)
 		}
 		if err != nil {
-			return err
+			return r.failed(ctx, err)
 		}
 		r.report.Batches++
-		bytes += b.bytes
-		before = b.transactions
-		r.report.Transactions, r.report.LogBytes, r.report.GTID = before, min(bytes, r.plan.LogBytes), b.position.String()
-		r.tracker.reached(r.report.LogBytes, before)
+		before = b.end
+		r.report.Transactions, r.report.LogBytes, r.report.GTID = before.Transactions, min(before.Bytes, r.plan.LogBytes), before.GTID
+		r.tracker.reached(r.report.LogBytes, before.Transactions)
 	}
-	if r.report.Transactions != r.plan.Transactions {
+	// What follows the last batch, the server had already.
+	if r.report.Transactions = s.feed.applied; r.report.Transactions != r.plan.Transactions {
 		return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("%d transactions were applied, %d were planned", r.report.Transactions, r.plan.Transactions))
 	}
 	r.report.LogBytes = r.plan.LogBytes
 	return nil
+}
+
+// hand gives a batch to the server, after recording what must be known of it if that dies.
+func (r *run) hand(m applier, b *batch) error {
+	st := &r.work.state
+	st.Handed = max(st.Handed, b.transactions)
+	if b.fragile != "" {
+		st.Unsynced = true
+		if st.Fragile == "" {
+			st.Fragile = b.fragile
+		}
+	}
+	if err := r.work.save(); err != nil {
+		return err
+	}
+	if err := m.inject(b); err != nil {
+		return m.broken(err)
+	}
+	return nil
+}
+
+// halt lets the server come to rest, when a restore is interrupted with transactions in the server's hands
+// with which it must not be killed.
+func (r *run) halt(m applier) error {
+	st := &r.work.state
+	if st.Fragile == "" {
+		return nil
+	}
+	if err := m.halt(); err != nil {
+		return err
+	}
+	open, err := m.settle(true)
+	if err != nil || open > 0 {
+		return err
+	}
+	st.Fragile = ""
+	return r.work.save()
+}
+
+// applied notes that a batch is applied. It is recorded with the next one, but that the server has nothing
+// in hand any more that a crash leaves half done is recorded at once.
+func (r *run) applied(m applier, b *batch) error {
+	st := &r.work.state
+	open, err := m.settle(st.Fragile != "")
+	if err != nil {
+		return m.broken(err)
+	}
+	st.Applied, st.Failures = b.end, 0
+	if st.Fragile == "" || open > 0 {
+		return nil
+	}
+	st.Fragile = ""
+	return r.work.save()
 }

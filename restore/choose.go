@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"tidemark/internal/catalog"
@@ -20,6 +22,25 @@ type chosen struct {
 	before   uint64      // transactions of that segment that it holds already
 }
 
+// prefer makes a base backup the first to be tried; the others follow, the newest first.
+func (h *history) prefer(id string) {
+	h.preferred = slices.IndexFunc(h.bases, func(b *catalog.Base) bool { return id != "" && b.ID == id })
+}
+
+// basesToTry are the indexes of the base backups in the order in which they are tried.
+func (h *history) basesToTry() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if h.preferred >= 0 && !yield(h.preferred) {
+			return
+		}
+		for k := len(h.bases) - 1; k >= 0; k-- {
+			if k != h.preferred && !yield(k) {
+				return
+			}
+		}
+	}
+}
+
 var errTooEarly = errors.New("it is before the first point that can be restored")
 
 // chooseBase returns the newest base backup that holds nothing behind the stop, which lies in the
@@ -32,7 +53,7 @@ func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroun
 	if len(h.bases) == 0 {
 		why = errors.New("there is no base backup")
 	}
-	for k := len(h.bases) - 1; k >= 0; k-- {
+	for k := range h.basesToTry() {
 		b := h.bases[k]
 		n, ok := h.find(b.Timeline, b.Segment)
 		if !ok || h.stretchOf(n).first != h.stretchOf(i).first {

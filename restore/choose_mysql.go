@@ -30,7 +30,7 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 		why = errors.New("there is no base backup")
 	}
 	r := h.stretchOf(i)
-	for k := len(h.bases) - 1; k >= 0; k-- {
+	for k := range h.basesToTry() {
 		b := h.bases[k]
 		if b.Engine != engineClone && b.Engine != engineXtraBackup {
 			return nil, unknownEngine(b)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 
 	"tidemark/internal/binlog"
@@ -16,7 +17,8 @@ import (
 
 // feed reads the part of the log that a plan names and writes it as relay log files into the staging
 // directory, a batch ahead of the server. What it writes is the source's own bytes, cut between
-// transactions: a file never holds events of two source files.
+// transactions: a file never holds events of two source files. Of a log that is resumed, what the server
+// has applied is left out.
 type feed struct {
 	c    *catalog.Catalog
 	plan *Plan
@@ -31,29 +33,43 @@ type feed struct {
 
 	batches chan *batch // closed at the end
 	err     error       // to be read when batches is closed
+	stop    func()      // ends run, and returns when it has
 	now     *batch
 	file    *relayFile // being written; nil between files
 	files   int        // written so far
-	applied uint64     // transactions up to the last boundary
-	pos     *gtid.State
-	pending gtid.GTID // of the transaction that is open
+	from    checkpoint
+	fragile fragile
+
+	// Up to the last boundary:
+	segment *catalog.Segment
+	offset  uint64
+	applied uint64      // transactions
+	bytes   int64       // of whole files
+	pos     *gtid.State // of the server
+
+	pending  gtid.GTID         // of the transaction that is open
+	skip     map[uint32]uint64 // MariaDB: so many of the next transactions of a domain are not for the server
+	skipping bool              // the transaction that is open is one of them
 }
 
-// batch is what the server gets at a time.
-type batch struct {
-	files        []staged
-	bytes        int64
-	transactions uint64      // of all batches up to this one
-	position     *gtid.State // when all of them are applied
-}
-
-// mostFiles is how many files a batch may have: each costs the server a flush.
-const mostFiles = 64
-
-func (r *run) newFeed() *feed {
+// newFeed makes the feed of the log from a checkpoint on, for a server at a position.
+func (r *run) newFeed(from checkpoint, pos *gtid.State) *feed {
 	return &feed{c: r.c, plan: r.plan, fsys: r.FS, dir: r.work.stageDir(), user: r.user,
 		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*11/32, 64<<10),
-		batches: make(chan *batch), now: new(batch), pos: r.plan.start.Clone()}
+		batches: make(chan *batch), now: new(batch), from: from,
+		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead)}
+}
+
+// start begins to make batches, until ctx ends or stop is called.
+func (f *feed) start(ctx context.Context) *feed {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.run(ctx)
+	}()
+	f.stop = func() { cancel(); <-ended }
+	return f
 }
 
 // run makes all batches. It returns when the last one has been taken, or with f.err set.
@@ -66,19 +82,24 @@ func (f *feed) run(ctx context.Context) {
 }
 
 func (f *feed) all(ctx context.Context) error {
-	for s := range ahead(ctx, f.c, f.plan.segments) {
-		planned := f.plan.segments[s.index]
+	segments, err := f.plan.after(f.from)
+	if err != nil {
+		return err
+	}
+	for s := range ahead(ctx, f.c, segments) {
+		planned := segments[s.index]
 		from, to := planned.Source.Start, planned.Source.End
 		if s.index == 0 {
-			from = f.plan.from
-		} else if !planned.Source.SameFile(f.plan.segments[s.index-1].Source) {
+			from = f.from.Offset
+		} else if !planned.Source.SameFile(segments[s.index-1].Source) {
 			if err := f.endFile(ctx); err != nil {
 				return err
 			}
 		}
-		if s.index == len(f.plan.segments)-1 {
+		if s.index == len(segments)-1 {
 			to = f.plan.Stop.Offset
 		}
+		f.segment, f.offset = planned, from
 		if err := f.copy(ctx, s, from, to); err != nil {
 			return err
 		}
@@ -114,7 +135,18 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 		if ev.Head || ev.Offset < from || ev.Offset >= to {
 			continue
 		}
-		if err := f.write(ctx, ev, r.Format()); err != nil {
+		f.track(ev)
+		if !f.skipping {
+			if ev.First && !binlog.Atomic(ev, r.Body(ev)) {
+				if err := f.beginFragile(ctx, r.Format()); err != nil {
+					return err
+				}
+			}
+			if err := f.write(ctx, ev, r.Format()); err != nil {
+				return err
+			}
+		}
+		if err := f.passed(ctx, ev); err != nil {
 			return err
 		}
 	}
@@ -136,20 +168,7 @@ func (f *feed) write(ctx context.Context, ev *binlog.Event, format *binlog.Forma
 			return err
 		}
 	}
-	if err := f.file.write(ev.Data); err != nil {
-		return err
-	}
-	if ev.First && ev.Begin {
-		f.pending = ev.GTID
-	}
-	if ev.Last && ev.End {
-		f.applied++
-		f.pos.Add(f.pending)
-	}
-	if ev.Boundary() {
-		f.file.boundary(f.applied)
-	}
-	return nil
+	return f.file.write(ev.Data)
 }
 
 // split ends the file at its last boundary and begins another one with what comes after that.
@@ -176,64 +195,4 @@ func (f *feed) beginFile(head []byte) (err error) {
 	path := filepath.Join(f.dir, fmt.Sprintf("%08d", f.files))
 	f.file, err = newRelayFile(f.fsys, path, head)
 	return err
-}
-
-// endFile hands the file that is being written to the batch; the batch goes first if it is full.
-func (f *feed) endFile(ctx context.Context) error {
-	if f.file == nil {
-		return nil
-	}
-	s, err := f.file.end()
-	f.file = nil
-	if err == nil {
-		err = f.user.Own(s.path)
-	}
-	if err != nil {
-		return err
-	}
-	if len(f.now.files) > 0 && (f.now.bytes+s.size > f.batchBytes || len(f.now.files) == mostFiles) {
-		if err := f.send(ctx); err != nil {
-			return err
-		}
-	}
-	f.now.files = append(f.now.files, s)
-	f.now.bytes += s.size
-	f.now.transactions, f.now.position = f.applied, f.pos.Clone()
-	select {
-	case f.batches <- f.now: // nobody waits for a full batch
-		f.now = new(batch)
-	default:
-	}
-	return nil
-}
-
-// limit is the size at which the file being written ends. The first ones are small, so that the
-// server begins early.
-func (f *feed) limit() int64 { return min(f.fileBytes, 4<<20<<min(f.files, 8)) }
-
-// send waits until the batch is taken.
-func (f *feed) send(ctx context.Context) error {
-	if len(f.now.files) == 0 {
-		return nil
-	}
-	select {
-	case f.batches <- f.now:
-		f.now = new(batch)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// next returns the next batch; nil at the end.
-func (f *feed) next(ctx context.Context) (*batch, error) {
-	select {
-	case b, ok := <-f.batches:
-		if !ok {
-			return nil, f.err
-		}
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,7 +22,7 @@ import (
 func (r *run) fetch(ctx context.Context) error {
 	r.tracker.total(r.plan.base.PlainBytes, 0)
 	var said bytes.Buffer
-	cmd := r.user.Command(ctx, r.work.target, r.Tools.Mbstream, "-x", "-C", r.work.target)
+	cmd := r.command(ctx, r.Tools.Mbstream, "-x", "-C", r.work.target)
 	cmd.Stderr = &limited{w: &said, left: 64 << 10}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -122,7 +123,7 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	cmd := r.user.Command(ctx, r.work.target, r.Tools.Backup, args...)
+	cmd := r.command(ctx, r.Tools.Backup, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	err = cmd.Run()
 	if ctx.Err() != nil {
@@ -139,11 +140,20 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// checkDisk compares what the restore will take with what is free.
-func (r *run) checkDisk() error {
-	redo := mysqld.RedoLog(mysqld.Pool(r.Memory))
+// command prepares a program to run in the target.
+func (r *run) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	cmd := r.user.Command(ctx, r.work.target, program, args...)
+	if f := r.work.inherit(); f != nil {
+		cmd.ExtraFiles = []*os.File{f}
+	}
+	return cmd
+}
+
+// checkDisk compares what the restore will take with what is free. What is not there yet of the data
+// directory takes so many bytes.
+func (r *run) checkDisk(data int64) error {
 	relay := min(r.RelaySpace, 2*r.plan.LogBytes)
-	needs := map[string]int64{r.work.target: r.plan.DiskBytes + redo}
+	needs := map[string]int64{r.work.target: data}
 	same, err := sameDevice(r.work.target, r.work.dir)
 	if err != nil {
 		return err

@@ -160,7 +160,7 @@ func (h *history) lastStatement(ctx context.Context, s *catalog.Segment, p *patt
 	var see func(typ binlog.Type, body []byte) bool
 	see = func(typ binlog.Type, body []byte) bool {
 		switch {
-		case typ == typePayload:
+		case typ == binlog.TypePayload:
 			unpack(body, see)
 		case typ == typeTableMap:
 			if id, n, ok := tableOf(body); ok {

@@ -22,6 +22,7 @@ type history struct {
 	segments  []*catalog.Segment // ascending by timeline and number; contiguous inside a stretch
 	stretches []stretch
 	bases     []*catalog.Base // ascending by place
+	preferred int             // index of the one to be tried first; negative: none is
 	head      *catalog.Head
 	broken    error // why the log cannot be read on after its last segment; nil at its proper end
 	warnings  []string
@@ -54,7 +55,7 @@ func readHistory(ctx context.Context, c *catalog.Catalog, number uint32) (*histo
 		return nil, err
 	}
 	t := lineage[0]
-	h := &history{c: c, timeline: t}
+	h := &history{c: c, timeline: t, preferred: -1}
 	if err := h.readBases(ctx, lineage); err != nil {
 		return nil, err
 	}

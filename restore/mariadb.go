@@ -10,10 +10,12 @@ import (
 	"tidemark/internal/mysqld"
 )
 
+// mariadbDisabled is the status of a scheduled event on a replica.
+const mariadbDisabled = "SLAVESIDE_DISABLED"
+
 // mariadb is an applier that is MariaDB.
 type mariadb struct {
 	private
-	disabled map[string]bool // scheduled events, before the log
 }
 
 // relayArgs are a server's options for applying relay logs.
@@ -45,7 +47,7 @@ func (r *run) relayArgs() []string {
 }
 
 // startMariaDB starts the server and sets it to the position of the base backup.
-func (r *run) startMariaDB(ctx context.Context) (*mariadb, error) {
+func (r *run) startMariaDB(ctx context.Context) (applier, error) {
 	srv, err := mysqld.Start(ctx, r.serverOptions(r.relayArgs()))
 	if err != nil {
 		return nil, err
@@ -62,7 +64,7 @@ func (m *mariadb) prepare(ctx context.Context) (err error) {
 	if m.conn, err = m.srv.Connect(ctx); err != nil {
 		return err
 	}
-	if m.disabled, err = m.disabledEvents(); err != nil {
+	if err := m.disabledBefore(mariadbDisabled); err != nil {
 		return err
 	}
 	p := m.run.plan
@@ -73,8 +75,12 @@ func (m *mariadb) prepare(ctx context.Context) (err error) {
 	m.zone(info)
 	// Without a file name, which needs a number at its end, a server with parallel appliers crashes;
 	// with master_use_gtid it would throw our files away.
+	if !m.run.resumed() {
+		if err := m.conn.Exec(fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", p.start)); err != nil {
+			return err
+		}
+	}
 	return m.conn.Exec(
-		fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", p.start),
 		fmt.Sprintf("CHANGE MASTER TO master_host='none', master_user='none', master_use_gtid=no, master_log_file='%s', master_log_pos=%d",
 			strings.ReplaceAll(p.base.Source.File, "'", ""), p.base.Source.Offset),
 	)
@@ -117,11 +123,11 @@ func (m *mariadb) end() error {
 	if err := m.conn.Exec("STOP SLAVE", "RESET SLAVE ALL"); err != nil {
 		return err
 	}
-	after, err := m.disabledEvents()
+	after, err := m.disabledEvents(mariadbDisabled)
 	if err != nil {
 		return err
 	}
-	m.events(m.disabled, after)
+	m.events(after)
 	rows, err := m.conn.Query("XA RECOVER FORMAT='SQL'")
 	if err != nil {
 		return err
@@ -130,7 +136,23 @@ func (m *mariadb) end() error {
 	return nil
 }
 
-// disabledEvents returns the scheduled events that are disabled because the server is a replica.
-func (m *mariadb) disabledEvents() (map[string]bool, error) {
-	return m.private.disabledEvents("SLAVESIDE_DISABLED")
+func (m *mariadb) halt() error { return m.halted("STOP SLAVE SQL_THREAD", "SHOW SLAVE STATUS") }
+
+// loose: the tables of the GTID position may be of another engine, as after an upgrade.
+func (m *mariadb) loose() (bool, error) {
+	n, err := m.conn.Value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema='mysql' AND table_name LIKE 'gtid\\_slave\\_pos%' AND engine<>'InnoDB'")
+	return n != "0", err
+}
+
+// settle writes the log of InnoDB, which the server's options let wait, and with all the pages of Aria and
+// MyISAM that it keeps back.
+func (m *mariadb) settle(all bool) (int, error) {
+	statements := []string{"SET GLOBAL innodb_flush_log_at_trx_commit=1", "FLUSH ENGINE LOGS", "SET GLOBAL innodb_flush_log_at_trx_commit=0"}
+	if all {
+		statements = append([]string{"FLUSH TABLES"}, statements...)
+	}
+	if err := m.conn.Exec(statements...); err != nil {
+		return 0, err
+	}
+	return m.temporaryTables("Slave_open_temp_tables")
 }

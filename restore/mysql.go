@@ -14,7 +14,6 @@ import (
 // log may begin anywhere before the position of the base backup, which only the server knows exactly.
 type mysql struct {
 	private
-	disabled map[string]bool // scheduled events, before the log
 }
 
 // mysqlDisabled is the status of a scheduled event on a replica.
@@ -38,7 +37,7 @@ func (r *run) mysqlRelayArgs() []string {
 	}
 }
 
-func (r *run) startMySQL(ctx context.Context) (*mysql, error) {
+func (r *run) startMySQL(ctx context.Context) (applier, error) {
 	srv, err := mysqld.Start(ctx, r.serverOptions(r.mysqlRelayArgs()))
 	if err != nil {
 		return nil, err
@@ -60,14 +59,24 @@ func (m *mysql) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	m.zone(info)
-	if m.disabled, err = m.disabledEvents(mysqlDisabled); err != nil {
+	if err := m.disabledBefore(mysqlDisabled); err != nil {
 		return err
 	}
 	if err := m.purge(); err != nil {
 		return err
 	}
+	if err := m.checkBase(); err != nil {
+		return err
+	}
+	// With auto-position nothing is asked for where in the source's files the log begins.
+	return m.conn.Exec("RESET REPLICA ALL",
+		"CHANGE REPLICATION SOURCE TO source_host='none', source_user='none', source_auto_position=1")
+}
+
+// checkBase compares what the base backup holds with what its manifest says.
+func (m *mysql) checkBase() error {
 	at, err := m.position()
-	if err != nil {
+	if err != nil || m.run.resumed() {
 		return err
 	}
 	p := m.run.plan
@@ -76,10 +85,26 @@ func (m *mysql) prepare(ctx context.Context) (err error) {
 			fmt.Errorf("it holds %s, and its manifest says at least %s and at most %s", orNone(at.String()), orNone(p.start.String()), p.base.PositionMax.GTID)).
 			WithHint("Run `tidemark verify`, and choose another base backup by a target before this one.")
 	}
-	// With auto-position nothing is asked for where in the source's files the log begins.
-	return m.conn.Exec("RESET REPLICA ALL",
-		"CHANGE REPLICATION SOURCE TO source_host='none', source_user='none', source_auto_position=1")
+	return nil
 }
+
+// settle writes the log of InnoDB, which the server's options let wait, and with all the tables of other
+// engines.
+func (m *mysql) settle(all bool) (int, error) {
+	statements := []string{"FLUSH ENGINE LOGS"}
+	if all {
+		statements = []string{"FLUSH TABLES", "FLUSH ENGINE LOGS"}
+	}
+	if err := m.conn.Exec(statements...); err != nil {
+		return 0, err
+	}
+	return m.temporaryTables("Replica_open_temp_tables")
+}
+
+func (m *mysql) halt() error { return m.halted("STOP REPLICA SQL_THREAD", "SHOW REPLICA STATUS") }
+
+// loose: MySQL keeps its GTIDs in InnoDB.
+func (m *mysql) loose() (bool, error) { return false, nil }
 
 func (m *mysql) inject(b *batch) error {
 	if m.started {
@@ -147,7 +172,7 @@ func (m *mysql) end() error {
 	if err != nil {
 		return err
 	}
-	m.events(m.disabled, after)
+	m.events(after)
 	rows, err := m.conn.Query("XA RECOVER CONVERT XID")
 	if err != nil {
 		return err

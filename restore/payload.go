@@ -10,9 +10,6 @@ import (
 	"tidemark/internal/binlog"
 )
 
-// typePayload is MySQL's event that holds the events of a transaction, compressed.
-const typePayload binlog.Type = 40
-
 // Fields before what is compressed: each a type, a length and a value, none longer than 9 bytes.
 const (
 	payloadEnd         = 0
@@ -20,7 +17,8 @@ const (
 	payloadZstd        = 0
 )
 
-// unpack calls f with the type and body of the events in the beginning of a payload, as long as f wants
+// unpack calls f with the type and body of the events in the beginning of a payload, which holds those of a
+// transaction of MySQL's, compressed, as long as f wants
 // more. What cannot be read is left out: it is for people to look at.
 func unpack(body []byte, f func(binlog.Type, []byte) (more bool)) {
 	compression := byte(0xff)

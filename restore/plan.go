@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ import (
 type PlanOptions struct {
 	Target   Target
 	Timeline uint32 // 0: the newest
+	Base     string // base backup to begin from if it serves the target, as InterruptedBase tells it; else, or if "", the newest that does
 }
 
 // Plan says what a restore will do: which base backup, which part of the log, where it stops. It is
@@ -80,6 +82,29 @@ type Suspect struct {
 	Why string `json:"why"`
 }
 
+// beginning is where the log is applied from.
+func (p *Plan) beginning() checkpoint {
+	if len(p.segments) == 0 {
+		return checkpoint{}
+	}
+	first := at(p.segments[0], p.from)
+	return checkpoint{Timeline: first.timeline, Segment: first.number, Offset: first.offset, GTID: p.start.String()}
+}
+
+// end is the place of the stop.
+func (p *Plan) end() place { return place{p.Stop.Timeline, p.Stop.Segment, p.Stop.Offset} }
+
+// after returns the segments from the one of a checkpoint on.
+func (p *Plan) after(c checkpoint) ([]*catalog.Segment, error) {
+	i := slices.IndexFunc(p.segments, func(s *catalog.Segment) bool {
+		return s.Timeline == c.Timeline && s.First <= c.Segment && c.Segment <= s.Last
+	})
+	if i < 0 {
+		return nil, fault.New(fault.Integrity, "find segment", fmt.Sprint(c.Segment), errors.New("it is not in the part of the log that is to be applied"))
+	}
+	return p.segments[i:], nil
+}
+
 // HasWarnings reports whether the plan holds something that needs a look.
 func (p *Plan) HasWarnings() bool { return len(p.Warnings) > 0 }
 
@@ -105,6 +130,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 		Cluster: c.Cluster.Name, Timeline: h.timeline.Number, Target: o.Target.String(),
 		TimePrecision: precision(c.Cluster.Flavor).String(), CoveredUntil: h.coveredUntil(), Warnings: h.warnings,
 	}
+	h.prefer(o.Base)
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {
 		return nil, err
 	}

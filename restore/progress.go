@@ -53,6 +53,7 @@ type tracker struct {
 	now    Event
 	begun  time.Time
 	told   time.Time
+	had    Event // what was done before the phase began
 }
 
 func newTracker(tell func(Event), c clock.Clock, report *Report) *tracker {
@@ -65,13 +66,19 @@ func newTracker(tell func(Event), c clock.Clock, report *Report) *tracker {
 func (t *tracker) start(p Phase) {
 	t.begun = t.clock.Now()
 	t.told = t.begun
-	t.now = Event{Phase: p, Kind: Started}
+	t.now, t.had = Event{Phase: p, Kind: Started}, Event{}
 	t.tell(t.now)
 }
 
 // total says what the phase has to do.
 func (t *tracker) total(bytes int64, transactions uint64) {
 	t.now.TotalBytes, t.now.Total = bytes, transactions
+}
+
+// from says what had been done when the phase began.
+func (t *tracker) from(bytes int64, transactions uint64) {
+	t.now.Bytes, t.now.Transactions = bytes, transactions
+	t.had = t.now
 }
 
 // reached says what the phase has done so far.
@@ -88,7 +95,7 @@ func (t *tracker) reached(bytes int64, transactions uint64) {
 }
 
 func (t *tracker) estimate() {
-	done, total := float64(t.now.Bytes), float64(t.now.TotalBytes)
+	done, total := float64(t.now.Bytes-t.had.Bytes), float64(t.now.TotalBytes-t.had.Bytes)
 	t.now.Rate, t.now.Left = 0, 0
 	seconds := t.now.Elapsed.Seconds()
 	if seconds <= 0 {
@@ -96,7 +103,7 @@ func (t *tracker) estimate() {
 	}
 	t.now.Rate = done / seconds
 	if t.now.Phase == Apply {
-		t.now.Rate = float64(t.now.Transactions) / seconds
+		t.now.Rate = float64(t.now.Transactions-t.had.Transactions) / seconds
 	}
 	if done > 0 && total > done {
 		t.now.Left = time.Duration((total - done) / done * float64(t.now.Elapsed))

@@ -8,7 +8,7 @@ import (
 )
 
 // relayFile is a relay log file that is being written. It is not synced: whatever interrupts a
-// restore, it begins again.
+// restore, it is written anew.
 type relayFile struct {
 	f     durable.File
 	w     *bufio.Writer

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"fmt"
+	"slices"
 
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
@@ -9,18 +10,20 @@ import (
 
 // Report says what a restore has done. As JSON it is a result for people and scripts.
 type Report struct {
-	Cluster   string `json:"cluster"`
-	Timeline  uint32 `json:"timeline"`
-	Target    string `json:"target"`
-	TargetDir string `json:"target_dir"`
-	Base      string `json:"base"`
-	Done      bool   `json:"done"`
-	Restarted bool   `json:"restarted"` // what an interrupted restore had left was removed first
+	Cluster   string   `json:"cluster"`
+	Timeline  uint32   `json:"timeline"`
+	Target    string   `json:"target"`
+	TargetDir string   `json:"target_dir"`
+	Base      string   `json:"base"`
+	Done      bool     `json:"done"`
+	Restarted bool     `json:"restarted"` // what an interrupted restore had left was removed first
+	Why       string   `json:"restarted_because,omitempty"`
+	Resumed   *Resumed `json:"resumed,omitempty"` // what an interrupted restore had left was used
 
 	GTID            string       `json:"gtid"` // the position of the restored server
 	LastApplied     *Transaction `json:"last_applied,omitempty"`
 	FirstNotApplied *Transaction `json:"first_not_applied,omitempty"`
-	Transactions    uint64       `json:"transactions"` // applied
+	Transactions    uint64       `json:"transactions"` // applied, also before an interruption
 	LogBytes        int64        `json:"log_bytes"`    // of them
 	Batches         int          `json:"batches"`
 	Threads         int          `json:"threads"`
@@ -44,6 +47,12 @@ type PhaseTime struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// Resumed says where a restore went on that had been interrupted.
+type Resumed struct {
+	GTID         string `json:"gtid"`         // the position of the server
+	Transactions uint64 `json:"transactions"` // of the log that it had applied at least
+}
+
 // HasWarnings reports whether the report holds something that needs a look.
 func (r *Report) HasWarnings() bool { return len(r.Warnings) > 0 }
 
@@ -52,9 +61,11 @@ func newReport(p *Plan) *Report {
 		FirstNotApplied: p.FirstNotApplied, Suspects: p.Suspects, Warnings: append([]string(nil), p.Warnings...)}
 }
 
-// warn adds a warning.
+// warn adds a warning, once.
 func (r *Report) warn(format string, args ...any) {
-	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Warnings, text) {
+		r.Warnings = append(r.Warnings, text)
+	}
 }
 
 // continues says how the restored server's own history goes on.
@@ -69,9 +80,13 @@ func continues(p *Plan, position string) string {
 func (r *Report) complete(p *Plan, user mysqld.User) {
 	r.Done = true
 	r.LastApplied, r.GTID = p.LastApplied, p.position.String()
+	before := uint64(0)
+	if r.Resumed != nil {
+		before = r.Resumed.Transactions
+	}
 	for _, ph := range r.Phases {
 		if ph.Phase == Apply && ph.Seconds > 0 {
-			r.Rate = float64(r.Transactions) / ph.Seconds
+			r.Rate = float64(r.Transactions-before) / ph.Seconds
 		}
 	}
 	r.NextSteps = []string{

@@ -64,7 +64,9 @@ type run struct {
 }
 
 // Run carries out a plan. It returns a report also with an error, saying how far it came. A failed
-// or interrupted restore leaves its files; the same call again removes them and begins anew. Kinds
+// or interrupted restore leaves its files. The same call again goes on behind the last transaction that
+// the private server has applied, if the plan begins from the same base backup (see InterruptedBase);
+// where that is not certain, it removes them and begins anew, and the report says why. Kinds
 // of errors: TargetNotEmpty, Locked while another restore uses the directory, Integrity for what is
 // damaged or missing in the archive, or when the restored server is not at the planned position.
 func Run(ctx context.Context, c *catalog.Catalog, plan *Plan, o Options) (*Report, error) {
@@ -112,60 +114,25 @@ func (r *run) do(ctx context.Context) error {
 	if err := r.check(ctx); err != nil {
 		return err
 	}
-	w, restarted, err := claim(r.FS, r.TargetDir)
+	w, err := claim(r.FS, r.TargetDir)
 	if err != nil {
 		return err
 	}
 	defer w.release()
 	r.work, r.report.TargetDir = w, w.target
-	if err := w.begin(r.plan, r.clock.Now()); err != nil {
+	if w.left && w.state.isDone(r.plan) {
+		*r.report = *w.state.Report
+		return w.tidy()
+	}
+	s, err := r.resume(ctx)
+	if err == nil && s == nil {
+		s, err = r.begin(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	if err := r.chooseUser(ctx); err != nil {
-		return err
-	}
-	if restarted {
-		r.report.Restarted = true
-		r.Log.Info("an interrupted restore was found here: it is removed, and this one begins again from the base backup",
-			zap.String("target_dir", w.target))
-	}
-	if err := r.checkDisk(); err != nil {
-		return err
-	}
-
-	// The log is read ahead while the base backup is still being extracted.
-	feedCtx, stop := context.WithCancel(ctx)
-	defer stop()
-	f := r.newFeed()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.run(feedCtx)
-	}()
-	defer func() { stop(); <-done }()
-
-	if err := r.layOut(ctx); err != nil {
-		return err
-	}
-	if err := r.apply(ctx, f); err != nil {
-		return err
-	}
-	r.report.complete(r.plan, r.owner)
-	return nil
-}
-
-// layOut makes the target the data directory that the base backup holds.
-func (r *run) layOut(ctx context.Context) error {
-	switch r.plan.base.Engine {
-	case engineClone: // MySQL brings it to one point when it starts
-		return r.phase(Fetch, func() error { return r.fetchClone(ctx) })
-	case engineXtraBackup:
-		return r.layOutXtraBackup(ctx)
-	}
-	if err := r.phase(Fetch, func() error { return r.fetch(ctx) }); err != nil {
-		return err
-	}
-	return r.phase(Prepare, func() error { return r.prepare(ctx) })
+	defer s.end()
+	return r.apply(ctx, s)
 }
 
 // check finds out what can be known before anything is written.

@@ -66,7 +66,7 @@ func (s *summary) observe(typ binlog.Type, body []byte) {
 		if s.typ == 0 && !(typ == binlog.TypeQuery && opens(body)) {
 			s.typ, s.body = typ, append(s.body[:0], body[:min(len(body), keep)]...)
 		}
-	case typ == typePayload:
+	case typ == binlog.TypePayload:
 		unpack(body, func(typ binlog.Type, body []byte) bool {
 			s.observe(typ, body)
 			return s.typ == 0

@@ -1,13 +1,11 @@
 package restore
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,31 +17,22 @@ import (
 )
 
 // workspace is the target directory and what a restore keeps beside it, in "<target>.tidemark":
-// state.json, which says whether the target is ours; the logs of the tools; and while it runs, run/
-// for the server and stage/ for relay logs that are not handed to it yet.
+// state.json, which says whether the target is ours and how far it is; the logs of the tools; and while it
+// runs, run/ for the server and stage/ for relay logs that are not handed to it yet.
 type workspace struct {
 	fsys   durable.FS
 	target string
 	dir    string
 	state  state
+	left   bool // the target holds what an interrupted restore has left
 	lock   durable.File
+	held   *durable.Lock // by us and by the programs that we run
 }
 
-// state is state.json.
-type state struct {
-	Version int       `json:"version"`
-	ID      string    `json:"id"` // also in the target's marker file
-	Target  string    `json:"target_dir"`
-	Cluster string    `json:"cluster"`
-	To      string    `json:"target"`
-	Base    string    `json:"base"`
-	Begun   time.Time `json:"begun"`
-	Done    bool      `json:"done"`
-}
-
-// marker is a file in the target that holds the ID of the restore that fills it. Without it, what is
-// in the target is not ours, whatever state.json says.
-const marker = ".tidemark-restore"
+const (
+	workSuffix    = ".tidemark"
+	processesLock = "processes.lock"
+)
 
 func (w *workspace) runDir() string   { return filepath.Join(w.dir, "run") }
 func (w *workspace) relayDir() string { return filepath.Join(w.dir, "run", "relay") }
@@ -52,45 +41,68 @@ func (w *workspace) stageDir() string { return filepath.Join(w.dir, "stage") }
 // logFile is the path of a tool's log.
 func (w *workspace) logFile(tool string) string { return filepath.Join(w.dir, tool+".log") }
 
-// claim makes the target directory ours, until release. It removes what an interrupted restore has
-// left there, and reports that; anything else there is refused.
-func claim(fsys durable.FS, target string) (w *workspace, restarted bool, err error) {
-	if target, err = filepath.Abs(target); err != nil {
-		return nil, false, err
+// claim makes the target directory ours, until release. What an interrupted restore has left there
+// stays; anything else there is refused.
+func claim(fsys durable.FS, target string) (*workspace, error) {
+	target, err := resolve(target)
+	if err != nil {
+		return nil, err
+	}
+	w := &workspace{fsys: fsys, target: target, dir: target + workSuffix}
+	if err := w.claim(); err != nil {
+		w.release()
+		return nil, err
+	}
+	return w, nil
+}
+
+func resolve(target string) (string, error) {
+	target, err := filepath.Abs(target)
+	if err != nil {
+		return "", err
 	}
 	if resolved, err := filepath.EvalSymlinks(target); err == nil {
 		target = resolved
 	}
-	w = &workspace{fsys: fsys, target: target, dir: target + ".tidemark"}
-	if restarted, err = w.claim(); err != nil {
-		w.release()
-		return nil, false, err
-	}
-	return w, restarted, nil
+	return target, nil
 }
 
-func (w *workspace) claim() (restarted bool, err error) {
+func (w *workspace) claim() error {
 	if err := durable.MkdirAll(w.fsys, w.dir); err != nil {
-		return false, fmt.Errorf("make the working directory: %w", err)
+		return fmt.Errorf("make the working directory: %w", err)
 	}
 	if err := w.acquire(); err != nil {
-		return false, err
+		return err
 	}
 	if err := w.load(); err != nil {
-		return false, err
+		return err
+	}
+	if err := w.outlive(); err != nil {
+		return err
 	}
 	occupied, err := w.occupied()
 	if err != nil || !occupied {
-		return false, err
+		return err
 	}
-	if !w.ours() {
-		return false, fault.New(fault.TargetNotEmpty, "restore into", w.target, errors.New("it is not empty, and nothing there tells that a restore was interrupted")).
+	if w.left = w.ours(); !w.left {
+		return fault.New(fault.TargetNotEmpty, "restore into", w.target, errors.New("it is not empty, and nothing there tells that a restore was interrupted")).
 			WithHint("Choose another directory, or move away what is in this one.")
 	}
-	if err := w.wipe(); err != nil {
-		return false, fmt.Errorf("remove what an interrupted restore left: %w", err)
+	return nil
+}
+
+// outlive waits until no program runs any more that an interrupted restore had started. They end with the
+// one that started them, where the system can see to that, but not at the same instant.
+func (w *workspace) outlive() (err error) {
+	path := filepath.Join(w.dir, processesLock)
+	for range 600 {
+		if w.held, err = durable.TryLock(path); !errors.Is(err, durable.ErrLocked) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	return true, nil
+	return fault.New(fault.Locked, "restore into", w.target, errors.New("a program that an interrupted restore had started still runs")).
+		WithHint("End it: `fuser -v " + path + "` names it.")
 }
 
 // acquire locks the working directory for as long as this process lives.
@@ -112,35 +124,12 @@ func (w *workspace) acquire() error {
 }
 
 func (w *workspace) release() {
+	if w.held != nil {
+		w.held.Release()
+	}
 	if w.lock != nil {
 		w.lock.Close()
 	}
-}
-
-// load reads state.json. A working directory that holds other things than ours is refused.
-func (w *workspace) load() error {
-	entries, err := w.fsys.ReadDir(w.dir, nil)
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(filepath.Join(w.dir, "state.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		for _, e := range entries {
-			if !durable.IsTemp(e.Name()) {
-				return fault.New(fault.TargetNotEmpty, "restore with the working directory", w.dir, errors.New("it is not empty and not ours")).
-					WithHint("Choose another target directory, or move away what is in this one.")
-			}
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, &w.state); err != nil {
-		return fault.New(fault.TargetNotEmpty, "read", filepath.Join(w.dir, "state.json"), err).
-			WithHint("Remove the directory " + w.dir + " if no restore runs.")
-	}
-	return nil
 }
 
 // occupied reports whether the target holds anything; a file system's own directory does not count.
@@ -150,12 +139,6 @@ func (w *workspace) occupied() (bool, error) {
 		return false, nil
 	}
 	return len(entries) > 0, err
-}
-
-// ours reports whether the target was filled by a restore that did not end.
-func (w *workspace) ours() bool {
-	id, err := os.ReadFile(filepath.Join(w.target, marker))
-	return err == nil && !w.state.Done && w.state.ID != "" && w.state.Target == w.target && strings.TrimSpace(string(id)) == w.state.ID
 }
 
 // wipe empties the target, the marker last.
@@ -172,14 +155,21 @@ func (w *workspace) wipe() error {
 	return durable.Remove(w.fsys, filepath.Join(w.target, marker))
 }
 
-// begin records that the target is being filled, and makes the directories.
+// begin removes what an interrupted restore has left, records that the target is being filled, and makes
+// the directories.
 func (w *workspace) begin(p *Plan, now time.Time) error {
-	for _, name := range []string{"run", "stage", "server.log", "prepare.log"} {
+	if w.left {
+		if err := w.wipe(); err != nil {
+			return fmt.Errorf("remove what an interrupted restore left: %w", err)
+		}
+	}
+	for _, name := range []string{"server.log", "prepare.log"} {
 		if err := os.RemoveAll(filepath.Join(w.dir, name)); err != nil {
 			return err
 		}
 	}
-	w.state = state{Version: 1, ID: uuid.NewString(), Target: w.target, Cluster: p.Cluster, To: p.Target, Base: p.Base.ID, Begun: now.UTC()}
+	w.state = state{Version: stateVersion, ID: uuid.NewString(), Target: w.target, Cluster: p.base.ClusterUUID, Timeline: p.Timeline, Base: p.Base.ID,
+		To: p.Target, Begun: now.UTC(), Boot: bootID(), Account: mysqld.NewAccount(), Step: stepFill, Applied: p.beginning()}
 	if err := w.save(); err != nil {
 		return err
 	}
@@ -189,12 +179,25 @@ func (w *workspace) begin(p *Plan, now time.Time) error {
 	if err := durable.WriteFileAtomic(w.fsys, filepath.Join(w.target, marker), []byte(w.state.ID+"\n")); err != nil {
 		return err
 	}
+	w.left = true
+	return w.makeDirs()
+}
+
+// makeDirs makes the directories of a running restore, empty.
+func (w *workspace) makeDirs() error {
+	if err := w.removeDirs(); err != nil {
+		return err
+	}
 	for _, dir := range w.dirs() {
 		if err := w.fsys.Mkdir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *workspace) removeDirs() error {
+	return errors.Join(os.RemoveAll(w.runDir()), os.RemoveAll(w.stageDir()))
 }
 
 // dirs are the directories that exist while a restore runs.
@@ -207,49 +210,10 @@ func (w *workspace) own(user mysqld.User) error {
 	return user.Own(append(w.dirs(), w.dir, w.target)...)
 }
 
-func (w *workspace) save() error {
-	data, err := json.MarshalIndent(w.state, "", " ")
-	if err != nil {
-		return err
+// inherit is what the programs that we run keep open.
+func (w *workspace) inherit() *os.File {
+	if w.held == nil {
+		return nil
 	}
-	return durable.WriteFileAtomic(w.fsys, filepath.Join(w.dir, "state.json"), append(data, '\n'))
-}
-
-// finish makes all that was written durable, and the owner's. The logs stay.
-func (w *workspace) finish(owner mysqld.User) error {
-	err := filepath.WalkDir(w.target, func(path string, e fs.DirEntry, err error) error {
-		if err == nil {
-			err = owner.Own(path)
-		}
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir():
-			return w.fsys.SyncDir(path)
-		case !e.Type().IsRegular():
-			return nil
-		}
-		f, err := w.fsys.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		return f.Sync()
-	})
-	if err != nil {
-		return fmt.Errorf("make the restored files durable: %w", err)
-	}
-	w.state.Done = true
-	if err := w.save(); err != nil {
-		return err
-	}
-	if err := durable.Remove(w.fsys, filepath.Join(w.target, marker)); err != nil {
-		return err
-	}
-	for _, dir := range []string{w.runDir(), w.stageDir()} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.held.File()
 }

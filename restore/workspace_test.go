@@ -5,13 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"tidemark/internal/catalog"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/mysqld"
 )
 
 func TestClaim(t *testing.T) {
-	plan := &Plan{Cluster: "shop", Target: "latest"}
+	plan := &Plan{Cluster: "shop", Target: "latest", base: new(catalog.Base)}
 	user := mysqld.User{UID: os.Getuid(), GID: os.Getgid()}
 	write := func(path string) {
 		t.Helper()
@@ -21,7 +22,7 @@ func TestClaim(t *testing.T) {
 	}
 	take := func(target string) *workspace {
 		t.Helper()
-		w, _, err := claim(durable.OS{}, target)
+		w, err := claim(durable.OS{}, target)
 		if err == nil {
 			err = w.begin(plan, noon)
 		}
@@ -32,7 +33,7 @@ func TestClaim(t *testing.T) {
 	}
 	refused := func(target string, kind fault.Kind) {
 		t.Helper()
-		w, _, err := claim(durable.OS{}, target)
+		w, err := claim(durable.OS{}, target)
 		if !fault.Is(err, kind) {
 			t.Errorf("claim gives %v, %v; want %s", w, err, kind)
 		}
@@ -48,18 +49,18 @@ func TestClaim(t *testing.T) {
 		}
 		w.release() // as when the process dies
 
-		w, restarted, err := claim(durable.OS{}, target)
-		if err != nil || !restarted {
-			t.Fatalf("what an interrupted restore left: restarted %v, %v", restarted, err)
-		}
-		if entries, err := os.ReadDir(target); err != nil || len(entries) != 0 {
-			t.Errorf("%d things are left, %v", len(entries), err)
+		w, err := claim(durable.OS{}, target)
+		if err != nil || !w.left || w.state.unusable(plan) == "" || InterruptedBase(target) != w.state.Base {
+			t.Fatalf("what an interrupted restore left: %v, %+v, %v", w.left, w.state, err)
 		}
 		if err := w.begin(plan, noon); err != nil {
 			t.Fatal(err)
 		}
+		if entries, err := os.ReadDir(target); err != nil || len(entries) != 1 {
+			t.Errorf("%d things are left beside the marker, %v", len(entries)-1, err)
+		}
 		write(filepath.Join(target, "ibdata1"))
-		if err := w.finish(user); err != nil {
+		if err := w.finish(user, new(Report)); err != nil {
 			t.Fatal(err)
 		}
 		w.release()

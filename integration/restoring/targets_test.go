@@ -2,7 +2,6 @@
 package restoring
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-mysql-org/go-mysql/client"
 
 	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
@@ -32,68 +29,17 @@ type point struct {
 func TestTargets(t *testing.T) { servertest.Each(t, "", targets) }
 
 func targets(t *testing.T, b servertest.Binaries) {
-	harness.Use(t, b)
 	n := harness.CountOn(t, b, 5, 3)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d restores", seed, n)
 	r := rand.New(rand.NewPCG(seed, 2))
-	mysql := b.Flavor == servertest.MySQL
-	without, extra := []workload.Group{workload.Recreated}, []string{"--max-binlog-size=8M"}
-	if mysql { // clones have no rows of other engines
-		without, extra = append(without, workload.NonTransactional), append(extra, "--innodb-redo-log-capacity=512M")
-	} else {
-		extra = append(extra, "--innodb-log-file-size=512M")
-	}
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: extra})
-	if mysql {
-		srv.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
-	}
-	srv.CreateUser(servertest.User, "secret")
-	srv.Exec("CREATE DATABASE marks", "CREATE TABLE marks.m (id INT AUTO_INCREMENT PRIMARY KEY)")
-	dir := t.TempDir()
-	tool, err := harness.Build(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := harness.Config{Dir: dir, Primary: srv.Addr, User: servertest.User, Password: "secret",
-		More: "    segment: {max_age: 500ms, max_size: 2MiB}\n    heartbeat: 1s\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := workload.New(int64(seed>>1), workload.Options{Domains: 3, MaxBlob: 32 << 20, BigTransaction: 5 << 20,
-		Without: without})
-	if err := w.Setup(srv.Conn()); err != nil {
-		t.Fatal(err)
-	}
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	written := make(chan error, 1)
-	go func() { written <- w.Run(ctx, func() (*client.Conn, error) { return srv.Process.Conn() }, 4, 0) }()
-	if err := d.Await(ctx, 2*time.Minute, func(c harness.Status) bool { return c.LastBackup.ID != "" }); err != nil {
-		said, _ := exec.Command("sh", "-c", "tail -n 40 "+dir+"/state/*/mariadb-backup-*.log "+dir+"/state/*/*/mariadb-backup-*.log").CombinedOutput()
-		t.Fatalf("%v\n%s\n%v", err, said, srv.Query("SHOW PROCESSLIST"))
-	}
-
+	primary := begin(t, b, seed, workload.Options{Domains: 3, MaxBlob: 32 << 20, BigTransaction: 5 << 20})
 	points := make([]point, n)
 	for i := range points {
 		time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
-		points[i] = mark(t, w, srv, fmt.Sprintf("point %d", i+1))
+		points[i] = mark(t, primary.load, primary.srv, fmt.Sprintf("point %d", i+1))
 	}
-	stop()
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
-	last := point{Checkpoint: take(t, srv, "the end")}
-	if err := d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.Archived == c.Primary && c.Archived.GTID == last.GTIDPos }); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	last := point{Checkpoint: primary.end(t)}
 
 	kinds := []func(point) []string{
 		func(p point) []string { return []string{"--to-time", p.Time.Format(time.RFC3339)} },
@@ -103,40 +49,20 @@ func targets(t *testing.T, b servertest.Binaries) {
 	}
 	restore := func(p point, args ...string) {
 		t.Helper()
-		target := filepath.Join(dir, "restored")
-		args = append([]string{"restore", "shop", "--config", cfg, "--target-dir", target}, args...)
+		target := filepath.Join(primary.dir, "restored")
+		args = append([]string{"restore", "shop", "--config", primary.cfg, "--target-dir", target}, args...)
 		start := time.Now()
-		out, err := exec.Command(tool, args...).CombinedOutput()
+		out, err := exec.Command(primary.tool, args...).CombinedOutput()
 		if err != nil && exitCode(err) != 3 { // 3: done, with something to look at, as prepared XA transactions
 			t.Fatalf("tidemark %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 		t.Logf("%s: tidemark %s: %.1f s", p.Name, strings.Join(args[6:], " "), time.Since(start).Seconds())
-		again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: target, Binaries: srv.Binaries})
-		if err != nil {
-			t.Fatal(err)
+		primary.compare(t, target, p.Checkpoint)
+		if t.Failed() {
+			t.Fatalf("tidemark %s:\n%s", strings.Join(args, " "), out)
 		}
-		defer func() {
-			if err := again.Close(); err != nil {
-				t.Error(err)
-			}
-			if err := os.RemoveAll(target); err != nil {
-				t.Error(err)
-			}
-		}()
-		conn, err := again.Conn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if err := workload.Compare(conn, p.Checkpoint); err != nil {
-			t.Errorf("tidemark %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		ask := "SELECT @@gtid_slave_pos"
-		if mysql {
-			ask = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
-		}
-		if pos, err := again.Value(ask); err != nil || pos != p.GTIDPos {
-			t.Errorf("GTID position %s restored, %s expected, %v", pos, p.GTIDPos, err)
+		if err := os.RemoveAll(target); err != nil {
+			t.Error(err)
 		}
 	}
 	restore(last, "--threads", "4")

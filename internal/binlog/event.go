@@ -47,6 +47,7 @@ const (
 	TypeAnonymousGTID     Type = 34
 	TypePreviousGTIDs     Type = 35
 	TypeXAPrepare         Type = 38
+	TypePayload           Type = 40 // the events of a transaction, compressed; MySQL
 	TypeHeartbeatV2       Type = 41
 	TypeTaggedGTID        Type = 42
 	TypeAnnotateRows      Type = 160

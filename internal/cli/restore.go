@@ -49,11 +49,14 @@ transaction, in commit order, whose commit time is at or after it; MariaDB recor
 --to-gtid stops after a transaction, or with a set of MySQL's where the log holds just that;
 --before-gtid stops before one. --to-position stops at a place in the
 server's binlog, rounded down to the end of a transaction. --before-statement stops before the last
-transaction with such a statement, or with --to-time the last one before that. A target that the archive does not cover is
-refused: a restore is never silently short.
+transaction with such a statement, or with --to-time the last one before that. A target that the archive
+does not cover is refused: a restore is never silently short.
 
-The directory must be absent or empty. A restore that was interrupted is begun again by the same
-command. --dry-run shows what would be done, and what lies on both sides of the target.` +
+The directory must be absent or empty. A restore that was interrupted is resumed by the same command,
+behind the last transaction that its server had applied: none is applied twice, none left out. Where
+that cannot be told, as when the server died while it applied a definition, a change of a table that is
+not transactional, or one that needs a temporary table, it begins again from the base backup and says so.
+--dry-run shows what would be done, and what lies on both sides of the target.` +
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
@@ -75,7 +78,7 @@ command. --dry-run shows what would be done, and what lies on both sides of the 
 	f.StringVar(&o.toGTID, "to-gtid", "", "stop after this `GTID`, or one of each domain, separated by commas, or at this set of MySQL's")
 	f.StringVar(&o.beforeGTID, "before-gtid", "", "stop before this `GTID`")
 	f.StringVar(&o.toPosition, "to-position", "", "stop at this `FILE:OFFSET` of the server's binlog")
-	f.StringVar(&o.statement, "before-statement", "", "stop before the last `STATEMENT`, as 'DROP TABLE shop.orders', before --to-time if given")
+	f.StringVar(&o.statement, "before-statement", "", "stop before the last `STATEMENT`, as 'DROP TABLE shop.orders'")
 	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline to restore (default the newest)")
 	f.StringVar(&o.relaySpace, "relay-space", config.Size(restore.DefaultRelaySpace).String(), "disk `size` that relay logs may take beside the directory")
 	f.IntVar(&o.threads, "threads", -1, "`number` of threads that apply the log; 0 for one applier without workers (default chosen by the machine)")
@@ -157,7 +160,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline})
+	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,10 @@ func (r *restoreResult) text(t *text) {
 	}
 	t.line("  took               %s%s", took(seconds(p.Seconds)), phases)
 	if p.Restarted {
-		t.line("  what an interrupted restore had left was removed first")
+		t.line("  began again        what an interrupted restore had left was removed: %s", p.Why)
+	}
+	if p.Resumed != nil {
+		t.line("  resumed            at %s, with %s applied before", orNone(p.Resumed.GTID), counted(p.Resumed.Transactions, "transaction"))
 	}
 	for i, e := range p.EventsDisabled {
 		if i == 0 {

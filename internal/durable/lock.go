@@ -29,5 +29,8 @@ func TryLock(path string) (*Lock, error) {
 	return &Lock{f: f}, nil
 }
 
+// File is for child processes to inherit: then the lock ends with the last of them.
+func (l *Lock) File() *os.File { return l.f }
+
 // Release ends the lock. The file stays: to remove it would let two processes lock two files.
 func (l *Lock) Release() { _ = l.f.Close() }

@@ -10,15 +10,20 @@ import (
 	"tidemark/internal/durable"
 )
 
-// writeAccount makes up the private account and writes the file from which the server creates it
-// when it starts. The file is the user's alone, and is removed as soon as the server answers.
+// NewAccount makes up a name for Options.Account.
+func NewAccount() string { return "tidemark_" + strings.ToLower(rand.Text()[:12]) }
+
+// writeAccount makes up the private account's password and writes the file from which the server creates
+// the account when it starts: anew where a server that was killed has left it. The file is the user's
+// alone, and is removed as soon as the server answers.
 func (s *Server) writeAccount() (path string, err error) {
-	s.user = "tidemark_" + strings.ToLower(rand.Text()[:12])
+	if s.user = s.o.Account; s.user == "" {
+		s.user = NewAccount()
+	}
 	s.password = rand.Text() + "-9aZ" // as password checks want it
 	account := fmt.Sprintf("'%s'@'localhost'", s.user)
-	// The name is made up, so there is no such account.
-	statements := fmt.Sprintf("CREATE USER %s IDENTIFIED BY '%s';\nGRANT ALL PRIVILEGES ON *.* TO %s WITH GRANT OPTION;\n",
-		account, s.password, account)
+	statements := fmt.Sprintf("DROP USER IF EXISTS %[1]s;\nCREATE USER %[1]s IDENTIFIED BY '%[2]s';\nGRANT ALL PRIVILEGES ON *.* TO %[1]s WITH GRANT OPTION;\n",
+		account, s.password)
 	path = filepath.Join(s.dir, "init.sql")
 	if err := durable.WriteFileAtomic(durable.OS{}, path, []byte(statements)); err != nil {
 		return path, err

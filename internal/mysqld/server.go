@@ -31,10 +31,16 @@ type Options struct {
 	Memory   int64             // bytes for the buffer pool; 0: a part of what the machine has
 	Settings map[string]string // variables recorded with the data; see Settings
 	Args     []string          // options after all of ours, so that they win
+	Account  string            // of the sessions; made up if "", and the same for each start on data that a server may have been killed on
+	Grace    time.Duration     // between the end of Start's context and the server's, for sessions to end their work
+	Inherit  *os.File          // left open in the server, so that a lock on it lasts as long; may be nil
 
 	DefaultsFile string // the one option file that is read; none if ""
 	PluginDir    string
 }
+
+// ErrKilled: a server did not end by itself, but was killed.
+var ErrKilled = errors.New("it was killed")
 
 // Server is a running private server.
 type Server struct {
@@ -50,7 +56,7 @@ type Server struct {
 }
 
 // Start runs a server and returns when it answers: recovery of the data included, which may take
-// long. When ctx ends the server is killed.
+// long. When ctx ends the server is killed, after the grace.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{o: o, exited: make(chan struct{})}
 	if err := s.start(ctx); err != nil {
@@ -90,6 +96,9 @@ func (s *Server) start(ctx context.Context) (err error) {
 	// Not CommandContext: its kill would be unknown to Close.
 	s.cmd = s.o.User.Command(context.WithoutCancel(ctx), s.o.Datadir, s.o.Tools.Mysqld, args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if s.o.Inherit != nil {
+		s.cmd.ExtraFiles = []*os.File{s.o.Inherit}
+	}
 	s.cmd.Env = append(os.Environ(), s.zone()...)
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
@@ -99,7 +108,13 @@ func (s *Server) start(ctx context.Context) (err error) {
 		_ = s.cmd.Wait() // how it ended is in cmd.ProcessState
 		close(s.exited)
 	}()
-	s.release = context.AfterFunc(ctx, func() { _ = s.cmd.Process.Kill() })
+	s.release = context.AfterFunc(ctx, func() {
+		select {
+		case <-s.exited:
+		case <-time.After(s.o.Grace):
+			_ = s.cmd.Process.Kill()
+		}
+	})
 	return s.await(ctx)
 }
 
@@ -153,7 +168,11 @@ func (s *Server) Ended() error {
 	default:
 		return nil
 	}
-	return fault.New(fault.Other, "server", "", fmt.Errorf("it ended: %s; its log ends:\n%s", s.cmd.ProcessState, LogTail(s.o.LogFile, logLines))).
+	how := errors.New(s.cmd.ProcessState.String())
+	if status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+		how = ErrKilled
+	}
+	return fault.New(fault.Other, "server", "", fmt.Errorf("it ended: %w; its log ends:\n%s", how, LogTail(s.o.LogFile, logLines))).
 		WithHint("The whole log is in " + s.o.LogFile + ".")
 }
 

@@ -51,6 +51,13 @@ func (l *Log) event(t time.Time, typ binlog.Type, body []byte) {
 	l.buf.Write(ev)
 }
 
+// Flags of GTID events.
+const (
+	standalone    = 1
+	transactional = 4
+	definition    = 32
+)
+
 // gtid appends a GTID event. Its server_id is the GTID's.
 func (l *Log) gtid(g gtid.GTID, t time.Time, flags byte) {
 	body := make([]byte, 19)
@@ -84,13 +91,13 @@ func query(db, text string) []byte {
 
 // Statement appends a transaction that is one statement: DDL.
 func (l *Log) Statement(g gtid.GTID, t time.Time, db, text string) {
-	l.gtid(g, t, 1)
+	l.gtid(g, t, standalone|definition)
 	l.event(t, binlog.TypeQuery, query(db, text))
 }
 
 // Change appends a transaction that updates a row of a table, of at least pad bytes.
 func (l *Log) Change(g gtid.GTID, t time.Time, db, table string, pad ...int) {
-	l.gtid(g, t, 2)
+	l.gtid(g, t, transactional)
 	m := []byte{1, 0, 0, 0, 0, 0, 1, 0, byte(len(db))}
 	m = append(append(m, db...), 0, byte(len(table)))
 	m = append(append(m, table...), 0, 1, 3, 0, 0)
@@ -105,7 +112,7 @@ func (l *Log) Change(g gtid.GTID, t time.Time, db, table string, pad ...int) {
 
 // Unfinished appends the beginning of a transaction that its server did not live to finish.
 func (l *Log) Unfinished(g gtid.GTID, t time.Time) {
-	l.gtid(g, t, 2)
+	l.gtid(g, t, transactional)
 	l.event(t, binlog.TypeQuery, query("d", "INSERT INTO x VALUES (1)"))
 }
 

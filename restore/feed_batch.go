@@ -1,0 +1,82 @@
+package restore
+
+import (
+	"context"
+
+	"tidemark/internal/gtid"
+)
+
+// batch is what the server gets at a time.
+type batch struct {
+	files        []staged
+	bytes        int64
+	transactions uint64      // of all batches up to this one
+	position     *gtid.State // when all of them are applied
+	end          checkpoint  // then
+	fragile      string      // from this transaction on they are not all atomic; "" if they are
+}
+
+// mostFiles is how many files a batch may have: each costs the server a flush.
+const mostFiles = 64
+
+// endFile hands the file that is being written to the batch; the batch goes first if it is full.
+func (f *feed) endFile(ctx context.Context) error {
+	if f.file == nil {
+		return nil
+	}
+	s, err := f.file.end()
+	f.file = nil
+	if err == nil {
+		err = f.user.Own(s.path)
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.now.files) > 0 && (f.now.bytes+s.size > f.batchBytes || len(f.now.files) == mostFiles) {
+		if err := f.send(ctx); err != nil {
+			return err
+		}
+	}
+	f.now.files = append(f.now.files, s)
+	f.now.bytes += s.size
+	f.bytes += s.size
+	f.now.transactions, f.now.position, f.now.fragile = f.applied, f.pos.Clone(), f.fragile.first
+	f.now.end = f.checkpoint()
+	select {
+	case f.batches <- f.now: // nobody waits for a full batch
+		f.now = new(batch)
+	default:
+	}
+	return nil
+}
+
+// limit is the size at which the file being written ends. The first ones are small, so that the
+// server begins early.
+func (f *feed) limit() int64 { return min(f.fileBytes, 4<<20<<min(f.files, 8)) }
+
+// send waits until the batch is taken.
+func (f *feed) send(ctx context.Context) error {
+	if len(f.now.files) == 0 {
+		return nil
+	}
+	select {
+	case f.batches <- f.now:
+		f.now = new(batch)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// next returns the next batch; nil at the end.
+func (f *feed) next(ctx context.Context) (*batch, error) {
+	select {
+	case b, ok := <-f.batches:
+		if !ok {
+			return nil, f.err
+		}
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
