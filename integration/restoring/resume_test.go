@@ -98,11 +98,11 @@ func resume(t *testing.T, b servertest.Binaries, o workload.Options, more sessio
 	if s := os.Getenv("TIDEMARK_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
-	kills := harness.CountOn(t, b, 5, 3)
+	kills := harness.CountOn(t, b, 4, 3)
 	t.Logf("seed %d, %d kills", seed, kills)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	p := begin(t, b, seed, o)
-	more.live(t, p.srv.Conn(), 10*time.Second)
+	more.live(t, p.srv.Conn(), 6*time.Second)
 	last := p.end(t)
 
 	var tally tally
