@@ -142,7 +142,13 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 					return err
 				}
 			}
-			if err := f.write(ctx, ev, r.Format()); err != nil {
+			write := f.write
+			if f.plan.excluded[f.pending] && f.plan.base.Flavor == gtid.MariaDB && (ev.Open || ev.End) {
+				write = func(ctx context.Context, ev *binlog.Event, format *binlog.FormatDescription) error {
+					return f.empty(ctx, ev, r.Body(ev), format)
+				}
+			}
+			if err := write(ctx, ev, r.Format()); err != nil {
 				return err
 			}
 		}

@@ -68,6 +68,9 @@ func (m *mysql) prepare(ctx context.Context) (err error) {
 	if err := m.checkBase(); err != nil {
 		return err
 	}
+	if err := m.exclude(); err != nil {
+		return err
+	}
 	// With auto-position nothing is asked for where in the source's files the log begins.
 	return m.conn.Exec("RESET REPLICA ALL",
 		"CHANGE REPLICATION SOURCE TO source_host='none', source_user='none', source_auto_position=1")

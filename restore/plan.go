@@ -15,8 +15,9 @@ import (
 // PlanOptions say what is to be restored.
 type PlanOptions struct {
 	Target   Target
-	Timeline uint32 // 0: the newest
-	Base     string // base backup to begin from if it serves the target, as InterruptedBase tells it; else, or if "", the newest that does
+	Timeline uint32   // 0: the newest
+	Exclude  []string // GTIDs of transactions that are left out
+	Base     string   // base backup to begin from if it serves the target, as InterruptedBase tells it; else, or if "", the newest that does
 }
 
 // Plan says what a restore will do: which base backup, which part of the log, where it stops. It is
@@ -45,10 +46,12 @@ type Plan struct {
 
 	// Suspects are transactions that claim a commit time at or after the target's, lie within an hour
 	// before the stop, and did not end the restore because the claim cannot be true.
-	Suspects     []Suspect `json:"suspects,omitempty"`
-	SuspectCount int       `json:"suspect_count"`
-	Warnings     []string  `json:"warnings,omitempty"`
+	Suspects     []Suspect      `json:"suspects,omitempty"`
+	SuspectCount int            `json:"suspect_count"`
+	Excluded     []*Transaction `json:"excluded,omitempty"` // are left out
+	Warnings     []string       `json:"warnings,omitempty"`
 
+	excluded  map[gtid.GTID]bool
 	base      *catalog.Base
 	segments  []*catalog.Segment // from the one with the base's position to the one with the stop
 	from      uint64             // offset in the first one's source file at which the log is applied from
@@ -80,6 +83,16 @@ type Point struct {
 type Suspect struct {
 	Transaction
 	Why string `json:"why"`
+}
+
+// excludedGTIDs are the transactions that are left out, in order.
+func (p *Plan) excludedGTIDs() []string {
+	var list []string
+	for g := range p.excluded {
+		list = append(list, g.String())
+	}
+	slices.Sort(list)
+	return list
 }
 
 // beginning is where the log is applied from.
@@ -129,6 +142,9 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	p := &Plan{
 		Cluster: c.Cluster.Name, Timeline: h.timeline.Number, Target: o.Target.String(),
 		TimePrecision: precision(c.Cluster.Flavor).String(), CoveredUntil: h.coveredUntil(), Warnings: h.warnings,
+	}
+	if err := h.leaveOut(ctx, p, o.Exclude, stop.spot); err != nil {
+		return nil, err
 	}
 	h.prefer(o.Base)
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {

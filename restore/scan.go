@@ -18,6 +18,7 @@ type transaction struct {
 	time       time.Time // commit time
 	start, end uint64    // offsets in the source file
 	what       *summary  // valid until the next transaction
+	xa         bool      // it is prepared, or ends one that was
 }
 
 // transactions reads a segment and yields its transactions in log order. It ends with the first
@@ -50,6 +51,7 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 				what.reset()
 			case ev.First && (ev.Open || ev.End):
 				what.observe(ev.Type, r.Body(ev))
+				tx.xa = tx.xa || ev.End && endsXA(ev.Type, r.Body(ev))
 			case pos != nil && ev.First:
 				listed, err := binlog.ListedState(ev, r.Body(ev))
 				if err != nil {

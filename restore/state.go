@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,13 +35,14 @@ type state struct {
 	Account  string    `json:"account"` // of our sessions on the private server
 	Step     step      `json:"step"`
 
-	Applied  checkpoint `json:"applied"`         // all up to here is in the server, whatever becomes of its process
-	Handed   uint64     `json:"handed"`          // transactions up to the end of the last batch that the server got
-	Fragile  string     `json:"fragile"`         // from this transaction on, what the server has in hand is not all atomic; "" if it is
-	Unsynced bool       `json:"unsynced"`        // some that are not atomic have been applied: a crash of the machine may have undone them
-	Failures int        `json:"failures"`        // of the server, in a row, when the restore was resumed
-	Failed   string     `json:"failed"`          // the last of them
-	Disabled []string   `json:"events_disabled"` // scheduled events that were so before the log
+	Applied  checkpoint `json:"applied"`            // all up to here is in the server, whatever becomes of its process
+	Handed   uint64     `json:"handed"`             // transactions up to the end of the last batch that the server got
+	Fragile  string     `json:"fragile"`            // from this transaction on, what the server has in hand is not all atomic; "" if it is
+	Unsynced bool       `json:"unsynced"`           // some that are not atomic have been applied: a crash of the machine may have undone them
+	Failures int        `json:"failures"`           // of the server, in a row, when the restore was resumed
+	Failed   string     `json:"failed"`             // the last of them
+	Excluded []string   `json:"excluded,omitempty"` // transactions that are left out
+	Disabled []string   `json:"events_disabled"`    // scheduled events that were so before the log
 	Report   *Report    `json:"report,omitempty"`
 }
 
@@ -136,7 +138,7 @@ func InterruptedBase(targetDir string) string {
 
 // isDone reports whether all that a plan is for was done, and only tidying up was interrupted.
 func (s *state) isDone(p *Plan) bool {
-	return s.Step == stepDone && s.Version == stateVersion && s.Cluster == p.base.ClusterUUID && s.Timeline == p.Timeline && s.To == p.Target && s.Report != nil
+	return s.Step == stepDone && s.Version == stateVersion && s.Cluster == p.base.ClusterUUID && s.Timeline == p.Timeline && s.To == p.Target && slices.Equal(s.Excluded, p.excludedGTIDs()) && s.Report != nil
 }
 
 // unusable says why what an interrupted restore has left cannot be resumed by a plan; "" if it can, as
@@ -148,6 +150,8 @@ func (s *state) unusable(p *Plan) string {
 		return why
 	case s.Cluster != p.base.ClusterUUID || s.Timeline != p.Timeline:
 		return "it was a restore of another cluster or timeline"
+	case !slices.Equal(s.Excluded, p.excludedGTIDs()):
+		return "it left out other transactions"
 	case s.Base != p.Base.ID:
 		return fmt.Sprintf("it began from base backup %s, and this one begins from %s", s.Base, p.Base.ID)
 	case p.end().compare(s.Applied.place()) < 0:

@@ -168,7 +168,7 @@ func (w *workspace) begin(p *Plan, now time.Time) error {
 			return err
 		}
 	}
-	w.state = state{Version: stateVersion, ID: uuid.NewString(), Target: w.target, Cluster: p.base.ClusterUUID, Timeline: p.Timeline, Base: p.Base.ID,
+	w.state = state{Version: stateVersion, ID: uuid.NewString(), Target: w.target, Cluster: p.base.ClusterUUID, Timeline: p.Timeline, Base: p.Base.ID, Excluded: p.excludedGTIDs(),
 		To: p.Target, Begun: now.UTC(), Boot: bootID(), Account: mysqld.NewAccount(), Step: stepFill, Applied: p.beginning()}
 	if err := w.save(); err != nil {
 		return err

@@ -23,6 +23,8 @@ type restoreOptions struct {
 	beforeGTID string
 	toPosition string
 	statement  string
+	exclude    []string
+	force      bool
 	timeline   uint32
 	relaySpace string
 	memory     string
@@ -52,6 +54,9 @@ server's binlog, rounded down to the end of a transaction. --before-statement st
 transaction with such a statement, or with --to-time the last one before that. A target that the archive
 does not cover is refused: a restore is never silently short.
 
+--exclude-gtid leaves a transaction out, all of it but its GTID: with --force, as what follows may depend
+on it. No XA transaction can be left out.
+
 The directory must be absent or empty. A restore that was interrupted is resumed by the same command,
 behind the last transaction that its server had applied: none is applied twice, none left out. Where
 that cannot be told, as when the server died while it applied a definition, a change of a table that is
@@ -79,6 +84,8 @@ not transactional, or one that needs a temporary table, it begins again from the
 	f.StringVar(&o.beforeGTID, "before-gtid", "", "stop before this `GTID`")
 	f.StringVar(&o.toPosition, "to-position", "", "stop at this `FILE:OFFSET` of the server's binlog")
 	f.StringVar(&o.statement, "before-statement", "", "stop before the last `STATEMENT`, as 'DROP TABLE shop.orders'")
+	f.StringArrayVar(&o.exclude, "exclude-gtid", nil, "leave out the transaction with this `GTID`; may be given several times; needs --force")
+	f.BoolVar(&o.force, "force", false, "leave transactions out though what follows them may depend on them")
 	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline to restore (default the newest)")
 	f.StringVar(&o.relaySpace, "relay-space", config.Size(restore.DefaultRelaySpace).String(), "disk `size` that relay logs may take beside the directory")
 	f.IntVar(&o.threads, "threads", -1, "`number` of threads that apply the log; 0 for one applier without workers (default chosen by the machine)")
@@ -149,6 +156,10 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
+	if len(o.exclude) > 0 && !o.force && !o.dryRun {
+		return nil, fault.New(fault.Usage, "", "", errors.New("--exclude-gtid leaves transactions out, and what follows them may depend on them")).
+			WithHint("See with --dry-run what they do, and then give --force.")
+	}
 	if o.dir == "" && !o.dryRun {
 		return nil, usage("--target-dir is missing", "tidemark restore")
 	}
@@ -160,7 +171,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)})
+	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Exclude: o.exclude, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)})
 	if err != nil {
 		return nil, err
 	}
