@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 
+	"tidemark/internal/fault"
 	"tidemark/internal/mysqld"
 )
 
@@ -35,6 +36,9 @@ func (r *run) begin(ctx context.Context) (*session, error) {
 			r.work.state.Step = stepApply
 			return r.work.save()
 		})
+	}
+	if fault.Is(err, fault.Integrity) {
+		err = &DamagedBase{ID: r.plan.base.ID, Err: err}
 	}
 	if err != nil {
 		s.end()

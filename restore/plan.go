@@ -15,9 +15,10 @@ import (
 // PlanOptions say what is to be restored.
 type PlanOptions struct {
 	Target   Target
-	Timeline uint32   // 0: the newest
-	Exclude  []string // GTIDs of transactions that are left out
-	Base     string   // base backup to begin from if it serves the target, as InterruptedBase tells it; else, or if "", the newest that does
+	Timeline uint32         // 0: the newest
+	Exclude  []string       // GTIDs of transactions that are left out
+	Damaged  []*DamagedBase // base backups that are not used
+	Base     string         // base backup to begin from if it serves the target, as InterruptedBase tells it; else, or if "", the newest that does
 }
 
 // Plan says what a restore will do: which base backup, which part of the log, where it stops. It is
@@ -146,6 +147,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if err := h.leaveOut(ctx, p, o.Exclude, stop.spot); err != nil {
 		return nil, err
 	}
+	h.passOver(p, o.Damaged)
 	h.prefer(o.Base)
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {
 		return nil, err
@@ -154,7 +156,13 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if h.broken != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the log is damaged behind the target: %v", h.broken))
 	}
-	return p, h.checkStored(ctx, p)
+	err = h.checkStored(ctx, p)
+	if d := p.baseDamage(err); d != nil { // what is missing of it, another one has
+		if older, ferr := MakePlan(ctx, c, o.without(d)); ferr == nil {
+			return older, nil
+		}
+	}
+	return p, err
 }
 
 // fill chooses the base backup and says what lies around the stop and between them.
@@ -283,7 +291,13 @@ func (h *history) checkStored(ctx context.Context, p *Plan) error {
 	for _, part := range p.base.Parts {
 		missing[part.Stored.Key] = part.Stored
 	}
-	for _, prefix := range []string{fmt.Sprintf("log/%08d/0", p.Timeline), "base/" + p.base.ID + "/"} {
+	prefixes := []string{"base/" + p.base.ID + "/"}
+	for _, s := range p.segments {
+		if prefix := fmt.Sprintf("log/%08d/0", s.Timeline); prefixes[len(prefixes)-1] != prefix {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	for _, prefix := range prefixes {
 		for o, err := range h.c.Objects(ctx, prefix) {
 			if err != nil {
 				return err

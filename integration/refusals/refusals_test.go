@@ -287,6 +287,47 @@ func damage(t *testing.T, w *world) {
 	}
 }
 
+// TestFallBack: a restore whose newest base backup is damaged begins with the one before it, and says so.
+func TestFallBack(t *testing.T) { each(t, fallBack) }
+
+func fallBack(t *testing.T, w *world) {
+	d, err := harness.Start(w.tool, w.config, filepath.Join(w.dir, "run.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(w.tool, "backup", "shop", "--config", w.config).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	parts := w.objects(t, "base/*/*.mbstream.zst")
+	newest := parts[len(parts)-1]
+	good, err := os.ReadFile(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := bytes.Clone(good)
+	bad[len(bad)/2] ^= 1
+	for name, data := range map[string][]byte{"truncated": good[:len(good)-100], "corrupted": bad} {
+		if err := os.WriteFile(newest, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		target := filepath.Join(w.dir, name)
+		out, err := exec.Command(w.tool, "restore", "shop", "--config", w.config, "--target-dir", target).CombinedOutput()
+		var exit *exec.ExitError
+		id := filepath.Base(filepath.Dir(newest))
+		if !errors.As(err, &exit) || exit.ExitCode() != fault.Warnings.ExitCode() || !bytes.Contains(out, []byte("base backup "+id+" is passed over")) {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: w.srv.Binaries})
+		if n := again.Value("SELECT COUNT(*) FROM d.t"); n != "3" {
+			t.Errorf("%s: %s rows restored", name, n)
+		}
+		again.Stop()
+	}
+}
+
 // objects returns the files of the archive that match, in order.
 func (w *world) objects(t *testing.T, pattern string) []string {
 	t.Helper()

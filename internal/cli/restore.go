@@ -171,7 +171,8 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Exclude: o.exclude, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)})
+	what := restore.PlanOptions{Target: target, Exclude: o.exclude, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)}
+	plan, err := restore.MakePlan(ctx, cat, what)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 		return &planResult{plan}, warned("the plan", len(plan.Warnings))
 	}
 	p := a.progress()
-	report, err := restore.Run(ctx, cat, plan, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
+	report, err := restore.RunOrFallBack(ctx, cat, plan, what, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
 		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Log: log, Clock: a.Clock, FS: durable.OS{},
 		Progress: func(e restore.Event) { p.show(restoreLine(e), progressOf(e)) }})
 	p.done()
