@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -396,6 +397,11 @@ func TestPlanDamage(t *testing.T) {
 	t.Run("part missing", func(t *testing.T) {
 		f := simple(t)
 		remove(f, catalog.PartKey("b2", 2, "mbstream"))
+		p := f.reach(ToLatest(), "0-1-10")
+		if p.Base.ID != "b1" || !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.Contains(w, "b2/00002.mbstream") }) {
+			t.Errorf("base %s, warnings %q", p.Base.ID, p.Warnings)
+		}
+		remove(f, catalog.PartKey("b1", 2, "mbstream"))
 		f.refuse(ToLatest(), fault.Integrity, "b2/00002.mbstream", "missing")
 	})
 	t.Run("base is elsewhere", func(t *testing.T) {
