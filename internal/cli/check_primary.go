@@ -157,8 +157,10 @@ func (c *checker) settings(conn *client.Conn) {
 				"%s is %s: a crash of the server can lose transactions that are archived, and the two histories part", name, v)
 		}
 	}
-	if v, ok := global("encrypt_binlog"); ok && (v == "1" || v == "ON") {
-		c.warn("encryption", "Keep the archive and state_dir on encrypted disks.", "the server encrypts its binlog; the archive holds it in the clear")
+	for _, name := range []string{"encrypt_binlog", "binlog_encryption"} {
+		if v, ok := global(name); ok && (v == "1" || v == "ON") {
+			c.sourceEncrypts()
+		}
 	}
 	keep, ok := global("binlog_expire_logs_seconds")
 	if !ok {

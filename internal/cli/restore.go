@@ -29,6 +29,7 @@ type restoreOptions struct {
 	defaults   string
 	plugins    string
 	dryRun     bool
+	identity   string
 	log        string // level
 }
 
@@ -51,7 +52,7 @@ refused: a restore is never silently short.
 
 The directory must be absent or empty. A restore that was interrupted is begun again by the same
 command. --dry-run shows what would be done, and what lies on both sides of the target.` +
-			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
+			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
   tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103`,
@@ -78,6 +79,7 @@ command. --dry-run shows what would be done, and what lies on both sides of the 
 	f.StringVar(&o.defaults, "defaults-extra-file", "", "option `file` for the private server, as for key management")
 	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and change nothing")
+	identityFlag(cmd, &o.identity)
 	return cmd
 }
 
@@ -142,8 +144,11 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	_, cat, err := a.catalog(ctx, o.cluster)
+	cfg, cat, err := a.catalog(ctx, o.cluster)
 	if err != nil {
+		return nil, err
+	}
+	if err := unlock(cfg, o.identity, cat); err != nil {
 		return nil, err
 	}
 	plan, err := restore.MakePlan(ctx, cat, restore.PlanOptions{Target: target, Timeline: o.timeline})

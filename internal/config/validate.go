@@ -24,6 +24,8 @@ func (l *loader) validate(schemes []string) {
 	}
 	check("state_dir", badPath(c.StateDir))
 	check("status.listen", badListen(c.Status.Listen))
+	check("encryption.recipients", badRecipients(c.Encryption.Recipients))
+	check("encryption.identity_file", badIdentityFile(c.Encryption.IdentityFile))
 
 	seen := make(map[Address]string) // to the cluster that names it
 	for _, cl := range c.Clusters {

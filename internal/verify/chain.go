@@ -263,10 +263,14 @@ func fingerprint(s *catalog.Segment) catalog.Digest {
 // segment checks a segment's data, as far as the options say.
 func (v *verifier) segment(key string, s *catalog.Segment) error {
 	ok, err := v.stored(key, s.Stored)
-	if err != nil || !ok || !v.o.Data {
+	switch {
+	case err != nil || !ok:
 		return err
+	case v.o.Data:
+		v.background(func() error { return v.events(s) })
+	case v.o.Stored:
+		v.background(func() error { return v.bytes(s.Stored) })
 	}
-	v.background(func() error { return v.events(s) })
 	return nil
 }
 
