@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"cmd/tidemark"},
 	{"internal/cli"},
 	{"internal/daemon"},
-	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/expire"},
+	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/expire"},
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
@@ -31,6 +31,7 @@ var sideways = []edge{
 	{from: "storage/s3", to: "storage"},
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
+	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
 	{from: "storage", to: "storage/file", inTests: true}, // the decorators are tested over a real driver
 }
 

@@ -16,11 +16,15 @@ import (
 
 // config loads the configuration.
 func (a *app) config() (*config.Config, error) {
-	var schemes []string
+	return config.Load(config.Source{File: a.file, Environ: a.Environ, Flags: a.flags, Schemes: a.schemes()})
+}
+
+// schemes are those of the storage this build has.
+func (a *app) schemes() (schemes []string) {
 	for _, d := range a.Drivers {
 		schemes = append(schemes, d.Scheme)
 	}
-	return config.Load(config.Source{File: a.file, Environ: a.Environ, Flags: a.flags, Schemes: schemes})
+	return schemes
 }
 
 // openStore opens the storage of an archive.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -88,6 +89,14 @@ func badListen(s string) string {
 		return fmt.Sprintf("%q is not an address to listen on: write host:port, or off", s)
 	}
 	return ""
+}
+
+// CheckArchive checks the URL of an archive that is not part of the configuration.
+func CheckArchive(url string, schemes []string) error {
+	if why := badURL(url, schemes); why != "" {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // badURL says what is wrong with the URL of an archive, or "".

@@ -166,6 +166,12 @@ func oldWarning(old bool) Severity {
 	return Note
 }
 
+// leftOut reports whether a timeline begins behind the number, as part of one that was copied may.
+func (v *verifier) leftOut(timeline uint32, number uint64) bool {
+	t, err := v.cat.TimelineAt(v.ctx, timeline)
+	return err == nil && number <= t.Skipped
+}
+
 // covered reports whether any manifest of a timeline covers the number.
 func (v *verifier) covered(timeline uint32, number uint64) bool {
 	return slices.ContainsFunc(v.found.log(timeline).manifests, func(s catalog.Span) bool { return s.First <= number && number <= s.Last })
