@@ -32,7 +32,7 @@ var sideways = []edge{
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
 	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
-	{from: "storage", to: "storage/file", inTests: true}, // the decorators are tested over a real driver
+	{from: "storage", to: "storage/file", inTests: true},              // the decorators are tested over a real driver
 }
 
 // restricted are the packages that only some may import, whatever their row.

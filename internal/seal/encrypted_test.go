@@ -103,8 +103,8 @@ func TestEncryptedDamaged(t *testing.T) {
 	s := sealer(t, Options{Recipients: r})
 	stored, res := sealed(t, s, bytes.NewReader(text(rng, 400_000)))
 	other, _ := sealed(t, s, bytes.NewReader(text(rng, 100)))
-	clear, clearRes := sealed(t, sealer(t, Options{}), bytes.NewReader(text(rng, 100)))
-	for name, b := range map[string][]byte{"empty": nil, "another": other, "not encrypted": clear, "twice": append(bytes.Clone(stored), stored...),
+	bare, bareRes := sealed(t, sealer(t, Options{}), bytes.NewReader(text(rng, 100)))
+	for name, b := range map[string][]byte{"empty": nil, "another": other, "not encrypted": bare, "twice": append(bytes.Clone(stored), stored...),
 		"longer": append(bytes.Clone(stored), 0)} {
 		if _, err := unsealWith(bytes.NewReader(b), res, ids); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
@@ -113,7 +113,7 @@ func TestEncryptedDamaged(t *testing.T) {
 			t.Errorf("%s, as stored: %v", name, err)
 		}
 	}
-	if _, err := unsealWith(bytes.NewReader(clear), clearRes, ids); !errors.Is(err, ErrDamaged) {
+	if _, err := unsealWith(bytes.NewReader(bare), bareRes, ids); !errors.Is(err, ErrDamaged) {
 		t.Errorf("not encrypted, and described so: %v", err)
 	}
 	for range 300 {

@@ -78,7 +78,7 @@ func (w Window) base(c *catalog.Catalog, bases []*catalog.Base) (found *catalog.
 		switch {
 		case w.Base != "" && b.ID == w.Base:
 			found = b
-		case w.Base == "" && !w.From.IsZero() && !b.Consistent.After(w.From):
+		case w.Base == "" && !w.From.IsZero() && !b.Consistent.After(w.From) && (found == nil || b.Consistent.After(found.Consistent)):
 			found = b
 		}
 	}

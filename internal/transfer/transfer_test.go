@@ -119,8 +119,7 @@ func TestInterrupted(t *testing.T) {
 	a := sample(t)
 	_, recipients := pair(t)
 	for _, o := range []Options{{}, {Recipients: recipients}, {Window: Window{Base: "b2"}}} {
-		step := int64(1)
-		for n := int64(1); ; n += step {
+		for n := int64(1); ; n += 1 + rng.Int64N(4) {
 			to := empty(t)
 			var ops atomic.Int64
 			late := rng.IntN(2) == 0
@@ -154,7 +153,6 @@ func TestInterrupted(t *testing.T) {
 				t.Fatalf("seed %d, operation %d, begun again: %v", seed, n, err)
 			}
 			verified(t, open(t, to))
-			step = 1 + rng.Int64N(4)
 		}
 	}
 	// The side that is read from.
