@@ -120,11 +120,14 @@ func (w *world) copies() {
 		w.t.Fatal(err)
 	}
 	w.run(fault.None, "copy", "--to", same)
+	w.run(fault.None, "verify", "--data", "--archive", same)
+	w.restored(same)
+	w.run(fault.None, "copy", "--to", part, "--from-base", second.ID)
 	data, err := os.ReadFile(w.config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	moved := bytes.Replace(data, []byte("file://"+w.dir+"/archive"), []byte(same), 1)
+	moved := bytes.Replace(data, []byte("file://"+w.dir+"/archive"), []byte(part), 1)
 	if err := os.WriteFile(w.config, moved, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
@@ -134,8 +137,8 @@ func (w *world) copies() {
 	if err := d.Stop(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.run(fault.None, "verify", "--data", "--archive", same)
-	w.restored(same)
+	w.run(fault.None, "verify", "--data", "--archive", part)
+	w.restored(part)
 }
 
 func (w *world) url(name string) string { return "file://" + filepath.Join(w.dir, name) }
@@ -152,7 +155,10 @@ func (w *world) whole(url string) {
 // restored restores the end of an archive and compares it with the server.
 func (w *world) restored(url string, args ...string) {
 	w.t.Helper()
-	target := filepath.Join(w.dir, "restored-"+filepath.Base(url))
+	target, err := os.MkdirTemp(w.dir, "restored-"+filepath.Base(url))
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.run(fault.None, append([]string{"restore", "--archive", url, "--target-dir", target}, args...)...)
 	again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: target, Binaries: w.srv.Binaries})
 	if err != nil {
