@@ -17,13 +17,13 @@ func (t *transfer) compare(ctx context.Context, lines []*line) error {
 	if err := t.to.Same(t.from); err != nil {
 		return err
 	}
-	sizes := make(map[string]int64)
+	t.sizes = make(map[string]int64)
 	for o, err := range t.to.Objects(ctx, "") {
 		if err != nil {
 			return err
 		}
 		if o.Class == catalog.ClassData || o.Class == catalog.ClassPart {
-			sizes[o.Key] = o.Size
+			t.sizes[o.Key] = o.Size
 		}
 	}
 	timelines, err := t.to.Timelines(ctx)
@@ -37,12 +37,12 @@ func (t *transfer) compare(ctx context.Context, lines []*line) error {
 	for _, l := range lines {
 		for _, there := range timelines {
 			if there.Number == l.Number {
-				if err := t.log(ctx, l, there, sizes); err != nil {
+				if err := t.log(ctx, l, there); err != nil {
 					return err
 				}
 			}
 		}
-		if err := t.bases(l, bases, sizes); err != nil {
+		if err := t.bases(l, bases); err != nil {
 			return err
 		}
 	}
@@ -50,7 +50,7 @@ func (t *transfer) compare(ctx context.Context, lines []*line) error {
 }
 
 // log leaves out the segments that are there.
-func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline, sizes map[string]int64) error {
+func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline) error {
 	key := catalog.TimelineKey(l.Number)
 	same := *there
 	if same.Skipped, same.Seed = l.Skipped, l.Seed; !reflect.DeepEqual(same, *l.Timeline) {
@@ -68,7 +68,7 @@ func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline, si
 		if err != nil {
 			return err
 		}
-		if err := whole(t.to, s.Stored, sizes); err != nil {
+		if err := t.whole(s.Stored); err != nil {
 			return err
 		}
 		for _, m := range s.Members {
@@ -103,7 +103,7 @@ func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline, si
 }
 
 // bases leaves out the base backups that are there.
-func (t *transfer) bases(l *line, there []*catalog.Base, sizes map[string]int64) error {
+func (t *transfer) bases(l *line, there []*catalog.Base) error {
 	var left []*catalog.Base
 	for _, b := range l.bases {
 		found := false
@@ -115,7 +115,7 @@ func (t *transfer) bases(l *line, there []*catalog.Base, sizes map[string]int64)
 				return t.to.Differs("base/"+b.ID+"/manifest.json", errors.New("the base backup there is another one"))
 			}
 			for _, p := range have.Parts {
-				if err := whole(t.to, p.Stored, sizes); err != nil {
+				if err := t.whole(p.Stored); err != nil {
 					return err
 				}
 			}
@@ -145,13 +145,13 @@ func sameBase(a, b *catalog.Base) bool {
 }
 
 // whole checks that an object is there with its size.
-func whole(c *catalog.Catalog, s catalog.Stored, sizes map[string]int64) error {
-	size, ok := sizes[s.Key]
+func (t *transfer) whole(s catalog.Stored) error {
+	size, ok := t.sizes[s.Key]
 	switch {
 	case !ok:
-		return damagedThere(c, s.Key, storage.ErrNotExist)
+		return damagedThere(t.to, s.Key, storage.ErrNotExist)
 	case size != s.Size:
-		return damagedThere(c, s.Key, fmt.Errorf("it has %d bytes, its manifest says %d", size, s.Size))
+		return damagedThere(t.to, s.Key, fmt.Errorf("it has %d bytes, its manifest says %d", size, s.Size))
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -109,6 +108,7 @@ type transfer struct {
 	o        Options
 	report   *Report
 	sealers  chan *seal.Sealer // nil: objects are copied as they are
+	sizes    map[string]int64  // of the data objects that were there at the beginning, by key
 
 	mu   sync.Mutex
 	done Progress
@@ -182,110 +182,7 @@ func (t *transfer) run(ctx context.Context, store storage.Store, lines []*line) 
 			return err
 		}
 	}
-	return nil
-}
-
-// line copies one timeline: its segments in order, each base backup when the log reaches its place,
-// and then the head, and index objects.
-func (t *transfer) line(ctx context.Context, l *line) error {
-	bases := l.bases
-	reached := func(number uint64) error {
-		for len(bases) > 0 && bases[0].Segment <= number {
-			if err := t.base(ctx, bases[0]); err != nil {
-				return err
-			}
-			bases = bases[1:]
-		}
-		return nil
-	}
-	if err := reached(l.last); err != nil {
-		return err
-	}
-	err := ordered(ctx, t.o.Workers, l.segments, t.segment, func(s *catalog.Segment, copied *catalog.Segment) error {
-		put := func() error { return t.to.PutSegment(ctx, copied) }
-		if t.sealers == nil {
-			put = func() error { return t.to.CopySegment(ctx, t.from, s) }
-		}
-		if err := put(); err != nil {
-			return t.meanwhile(catalog.SegmentKey(s.Timeline, s.First, s.Last), err)
-		}
-		return reached(s.Last)
-	})
-	if err != nil {
-		return err
-	}
-	if err := t.head(ctx, l); err != nil {
-		return err
-	}
-	return t.index(ctx, l)
-}
-
-// meanwhile says so if the error is that something came to be there since it was looked at.
-func (t *transfer) meanwhile(key string, err error) error {
-	if errors.Is(err, storage.ErrExist) {
-		err = t.to.Differs(key, errors.New("something else came there meanwhile"))
-	}
-	return err
-}
-
-// segment copies a segment's data and returns the manifest that it has there.
-func (t *transfer) segment(ctx context.Context, s *catalog.Segment) (*catalog.Segment, error) {
-	if t.sealers == nil {
-		return s, t.to.CopyData(ctx, t.from, s.Stored, t.read)
-	}
-	plain, err := t.from.OpenPlain(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	defer plain.Close()
-	sealer := <-t.sealers
-	defer func() { t.sealers <- sealer }()
-	copied := *s
-	copied.Stored, _, err = t.to.SealData(ctx, sealer, catalog.SegmentDataKey(s.Timeline, s.First, s.Last, newNonce()), plain)
-	t.read(int(s.Stored.Size))
-	return &copied, err
-}
-
-// base copies a base backup.
-func (t *transfer) base(ctx context.Context, b *catalog.Base) error {
-	copied := *b
-	copied.Parts = nil
-	parts := make([]*catalog.Part, len(b.Parts))
-	for i := range b.Parts {
-		parts[i] = &b.Parts[i]
-	}
-	err := ordered(ctx, t.o.Workers, parts, func(ctx context.Context, p *catalog.Part) (*catalog.Part, error) { return t.part(ctx, b, p) },
-		func(_, p *catalog.Part) error { copied.Parts = append(copied.Parts, *p); return nil })
-	if err != nil {
-		return err
-	}
-	if t.sealers == nil {
-		err = t.to.CopyBase(ctx, t.from, b)
-	} else {
-		err = t.to.PutBase(ctx, &copied)
-	}
-	return t.meanwhile("base/"+b.ID+"/manifest.json", err)
-}
-
-func (t *transfer) part(ctx context.Context, b *catalog.Base, p *catalog.Part) (*catalog.Part, error) {
-	if t.sealers == nil {
-		return p, t.to.CopyData(ctx, t.from, p.Stored, t.read)
-	}
-	plain, err := t.from.OpenPart(ctx, *p)
-	if err != nil {
-		return nil, err
-	}
-	defer plain.Close()
-	sealer := <-t.sealers
-	defer func() { t.sealers <- sealer }()
-	copied := *p
-	stored, r, err := t.to.SealData(ctx, sealer, catalog.PartKey(b.ID, p.Number, newNonce()+"."+b.Engine), plain)
-	if err == nil && (r.PlainSHA256 != p.PlainSHA256 || r.PlainBytes != p.PlainBytes) {
-		err = fault.New(fault.Integrity, "read", p.Stored.Key, errors.New("its plain bytes are not those that its manifest describes"))
-	}
-	copied.Stored = stored
-	t.read(int(p.Stored.Size))
-	return &copied, err
+	return t.to.DropReceipts(ctx)
 }
 
 // read counts bytes as copied.
@@ -296,44 +193,4 @@ func (t *transfer) read(n int) {
 	if t.o.Progress != nil {
 		t.o.Progress(t.done)
 	}
-}
-
-// head anchors the copied chain. Its number is one of the copy's own.
-func (t *transfer) head(ctx context.Context, l *line) error {
-	if l.end == nil {
-		return nil
-	}
-	there, err := t.to.LastHead(ctx, l.Number)
-	if err != nil {
-		return err
-	}
-	h := &catalog.Head{Timeline: l.Number, Segment: l.end.Last, Chain: l.end.ChainAfter, Position: l.end.After,
-		CoveredUntil: l.covered, Written: t.o.Clock.Now().UTC(), Writer: "tidemark copy"}
-	if there != nil && (there.Segment > h.Segment || there.Segment == h.Segment && !h.CoveredUntil.After(there.CoveredUntil)) {
-		return nil
-	}
-	if there != nil && there.CoveredUntil.After(h.CoveredUntil) {
-		h.CoveredUntil = there.CoveredUntil
-	}
-	return t.to.PutHead(ctx, h)
-}
-
-// index puts the manifests of every whole thousand of numbers together, as they are there.
-func (t *transfer) index(ctx context.Context, l *line) error {
-	if l.end == nil {
-		return nil
-	}
-	indexed, err := t.to.Indexed(ctx, l.Number)
-	if err != nil {
-		return err
-	}
-	if before := l.Skipped; indexed < before {
-		indexed = (before + catalog.IndexEvery - 1) / catalog.IndexEvery * catalog.IndexEvery
-	}
-	for ; indexed+catalog.IndexEvery <= l.end.Last; indexed += catalog.IndexEvery {
-		if err := t.to.PutIndex(ctx, l.Number, indexed+1, indexed+catalog.IndexEvery); err != nil {
-			return fmt.Errorf("index the copy: %w", err)
-		}
-	}
-	return nil
 }

@@ -119,7 +119,7 @@ func TestInterrupted(t *testing.T) {
 	a := sample(t)
 	_, recipients := pair(t)
 	for _, o := range []Options{{}, {Recipients: recipients}, {Window: Window{Base: "b2"}}} {
-		for n := int64(1); ; n += 1 + rng.Int64N(4) {
+		for n := int64(1); ; n += 1 + rng.Int64N(7) {
 			to := empty(t)
 			var ops atomic.Int64
 			late := rng.IntN(2) == 0
@@ -176,6 +176,56 @@ func TestInterrupted(t *testing.T) {
 		}
 		if c, err := catalog.Open(ctx, to, "default", "test"); err == nil {
 			verified(t, c)
+		}
+	}
+}
+
+// TestPartsOnce: a base backup whose copy ended just before its manifest is not copied again, but
+// read there; a part that was damaged meanwhile is.
+func TestPartsOnce(t *testing.T) {
+	a := sample(t)
+	ids, recipients := pair(t)
+	for _, o := range []Options{{}, {Recipients: recipients}} {
+		f := &file{t: t, Store: empty(t)}
+		var uploads atomic.Int64
+		broken := true
+		counted := storage.Faulty(f.Store, func(op, key string) error {
+			if strings.HasPrefix(key, "default/base/b1/") {
+				switch {
+				case op == "upload":
+					uploads.Add(1)
+				case op == "put" && broken:
+					return errDown
+				}
+			}
+			return nil
+		})
+		for n, want := range []int64{3, 0, 1} {
+			if n == 2 {
+				for o, err := range open(t, f.Store).Objects(ctx, "base/b1/00002") {
+					must(t, err)
+					f.flip(o.Key)
+				}
+			}
+			uploads.Store(0)
+			if _, err := Run(ctx, a.Catalog, counted, options(o)); !errors.Is(err, errDown) {
+				t.Fatal(err)
+			}
+			if got := uploads.Load(); got != want {
+				t.Errorf("run %d uploads %d parts, %d expected", n, got, want)
+			}
+		}
+		broken = false
+		_, err := Run(ctx, a.Catalog, counted, options(o))
+		must(t, err)
+		c := open(t, f.Store)
+		c.Unlock(ids)
+		must(t, read(c))
+		for o, err := range c.Objects(ctx, "") {
+			must(t, err)
+			if o.Class == catalog.ClassProbe {
+				t.Errorf("%s is left", o.Key)
+			}
 		}
 	}
 }
