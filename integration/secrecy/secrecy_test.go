@@ -60,6 +60,7 @@ func (w *world) secrets() {
 
 	// With it.
 	w.run(fault.None, "verify", "--data", "--identity", w.first.file)
+	w.run(fault.None, "verify", "--data", "--identity", w.spare.file)
 	w.run(fault.None, "restore", "--dry-run", "--identity", w.first.file)
 	w.run(fault.None, "cat", "--output", filepath.Join(w.dir, "cat"), "--identity", w.first.file)
 	w.readByTools(w.first)

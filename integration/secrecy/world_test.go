@@ -33,6 +33,7 @@ type world struct {
 	row      string // begins every row
 	password string
 	first    pair // that the archive is encrypted for at first
+	spare    pair // and this one too
 	second   pair // and later
 	other    pair // that it never is
 
@@ -50,13 +51,13 @@ func newWorld(t *testing.T, b servertest.Binaries) *world {
 	if w.tool, err = harness.Build(w.dir); err != nil {
 		t.Fatal(err)
 	}
-	w.first, w.second, w.other = w.keygen("first"), w.keygen("second"), w.keygen("other")
+	w.first, w.spare, w.second, w.other = w.keygen("first"), w.keygen("spare"), w.keygen("second"), w.keygen("other")
 	w.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
 	if b.Flavor == servertest.MySQL {
 		w.srv.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
 	}
 	w.srv.CreateUser(servertest.User, w.password)
-	w.configure(w.first.recipient)
+	w.configure(w.first.recipient, w.spare.recipient)
 	w.watched = startWatch(t, w.secret())
 	return w
 }
@@ -100,7 +101,7 @@ func (w *world) keygen(name string) pair {
 
 // configure writes the configuration. There is no file of identities where it names one: what archives
 // must not ask for it.
-func (w *world) configure(recipient string) {
+func (w *world) configure(recipients ...string) {
 	w.t.Helper()
 	path, err := harness.Config{Dir: w.dir, Primary: w.srv.Addr, User: servertest.User, Password: w.password,
 		More: "    segment: {max_age: 100ms}\n    heartbeat: 1s\n    base: {schedule: \"0 3 * * *\"}\n"}.Write()
@@ -111,9 +112,9 @@ func (w *world) configure(recipient string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.write(path, string(data)+"encryption: {recipients: ["+recipient+"]}\n")
-	w.config = filepath.Join(w.dir, "run.yaml")
-	w.write(w.config, string(data)+"encryption: {recipients: ["+recipient+"], identity_file: "+w.dir+"/no-such-file}\n")
+	list := strings.Join(recipients, ", ")
+	w.write(path, string(data)+"encryption: {recipients: ["+list+"]}\n")
+	w.write(filepath.Join(w.dir, "run.yaml"), string(data)+"encryption: {recipients: ["+list+"], identity_file: "+w.dir+"/no-such-file}\n")
 	w.config = path
 }
 
@@ -161,8 +162,11 @@ func (w *world) await(d *harness.Daemon, ok func(harness.Status) bool) {
 func (w *world) run(kind fault.Kind, args ...string) string {
 	w.t.Helper()
 	cmd := exec.Command(w.tool, append(args, "--config", w.config)...)
-	if args[0] == "status" {
-		cmd.Args = append(cmd.Args[:len(cmd.Args)-1], filepath.Join(w.dir, "status.yaml"))
+	switch config := &cmd.Args[len(cmd.Args)-1]; args[0] {
+	case "status":
+		*config = filepath.Join(w.dir, "status.yaml")
+	case "backup":
+		*config = filepath.Join(w.dir, "run.yaml")
 	}
 	out, err := cmd.CombinedOutput()
 	w.said.Write(out)
