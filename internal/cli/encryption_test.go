@@ -127,7 +127,7 @@ func TestCheckEncryption(t *testing.T) {
 		"a recipient":        {[]string{"TIDEMARK_ENCRYPTION_RECIPIENTS=" + recipient}, resultOK, "identity none here"},
 		"its identity":       {[]string{"TIDEMARK_ENCRYPTION_RECIPIENTS=" + recipient, "TIDEMARK_ENCRYPTION_IDENTITY_FILE=" + identity}, resultOK, "identity " + identity + " opens " + keys.Fingerprint(recipient)},
 		"another identity":   {[]string{"TIDEMARK_ENCRYPTION_RECIPIENTS=" + recipient, "TIDEMARK_ENCRYPTION_IDENTITY_FILE=" + other}, resultProblem, "identity " + other},
-		"no such identity":   {[]string{"TIDEMARK_ENCRYPTION_RECIPIENTS=" + recipient, "TIDEMARK_ENCRYPTION_IDENTITY_FILE=/not/there"}, resultProblem, "identity read the identity file"},
+		"no such identity":   {[]string{"TIDEMARK_ENCRYPTION_RECIPIENTS=" + recipient, "TIDEMARK_ENCRYPTION_IDENTITY_FILE=/not/there"}, resultWarning, "identity read the identity file"},
 		"an identity, alone": {[]string{"TIDEMARK_ENCRYPTION_IDENTITY_FILE=" + identity}, resultOK, "identity " + identity + " opens what was encrypted for " + keys.Fingerprint(recipient)},
 	} {
 		environ := append(tt.environ, "TIDEMARK_STATE_DIR="+t.TempDir())

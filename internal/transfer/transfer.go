@@ -65,8 +65,8 @@ func Run(ctx context.Context, from *catalog.Catalog, store storage.Store, o Opti
 		o.Workers = 4
 	}
 	to := strings.TrimSuffix(store.URL(), "/") + "/" + from.Cluster.Name
-	if to == from.URL() {
-		return nil, fault.New(fault.Usage, "copy to", to, errors.New("it is the archive that is copied")).
+	if strings.HasPrefix(to+"/", from.URL()+"/") {
+		return nil, fault.New(fault.Usage, "copy to", to, errors.New("it is the archive that is copied, or in it")).
 			WithHint("Copy to another URL: what an archive holds is never changed.")
 	}
 	t := &transfer{from: from, o: o, report: &Report{Cluster: from.Cluster.Name, From: from.URL(), To: to, Recipients: append([]string{}, o.Recipients.Fingerprints()...)}}

@@ -19,6 +19,7 @@ import (
 	"tidemark/internal/keys"
 	"tidemark/internal/verify"
 	"tidemark/storage"
+	driver "tidemark/storage/file"
 )
 
 // TestCopy: a copy holds what the archive holds, byte for byte, and a second copy finds nothing to do.
@@ -239,13 +240,20 @@ func TestDifferent(t *testing.T) {
 		kind  fault.Kind
 		named string
 	}{
-		"another cluster":     {func(f *file) { f.from(sample(t)) }, fault.TargetNotEmpty, "cluster.json"},
-		"data missing":        {func(f *file) { f.from(a); must(t, os.Remove(f.path(key(1)))) }, fault.Integrity, key(1)},
-		"data cut off":        {func(f *file) { f.from(a); must(t, os.Truncate(f.path(key(1)), 20)) }, fault.Integrity, key(1)},
-		"manifest changed":    {func(f *file) { f.from(a); f.flip(catalog.SegmentKey(1, 2, 2)) }, fault.Integrity, catalog.SegmentKey(1, 2, 2)},
-		"base changed":        {func(f *file) { f.from(a); f.flip("base/b1/manifest.json") }, fault.Integrity, "base/b1/manifest.json"},
-		"other segments":      {func(f *file) { f.from(a.twin()) }, fault.TargetNotEmpty, catalog.SegmentKey(1, 7, 7)},
-		"the archive itself":  {func(f *file) { f.Store = a.Store }, fault.Usage, "default"},
+		"another cluster":    {func(f *file) { f.from(sample(t)) }, fault.TargetNotEmpty, "cluster.json"},
+		"data missing":       {func(f *file) { f.from(a); must(t, os.Remove(f.path(key(1)))) }, fault.Integrity, key(1)},
+		"data cut off":       {func(f *file) { f.from(a); must(t, os.Truncate(f.path(key(1)), 20)) }, fault.Integrity, key(1)},
+		"manifest changed":   {func(f *file) { f.from(a); f.flip(catalog.SegmentKey(1, 2, 2)) }, fault.Integrity, catalog.SegmentKey(1, 2, 2)},
+		"base changed":       {func(f *file) { f.from(a); f.flip("base/b1/manifest.json") }, fault.Integrity, "base/b1/manifest.json"},
+		"other segments":     {func(f *file) { f.from(a.twin()) }, fault.TargetNotEmpty, catalog.SegmentKey(1, 7, 7)},
+		"the archive itself": {func(f *file) { f.Store = a.Store }, fault.Usage, "default"},
+		"within the archive": {func(f *file) {
+			dir := filepath.Join(a.Dir, "default", "x")
+			must(t, os.MkdirAll(dir, 0o700))
+			s, err := driver.Open(dir)
+			must(t, err)
+			f.Store = s
+		}, fault.Usage, "default/x"},
 		"begins later":        {func(f *file) { a.copied(f.Store, Options{Window: Window{Base: "b2"}}) }, fault.TargetNotEmpty, catalog.TimelineKey(1)},
 		"a hole between them": {func(f *file) { a.copied(f.Store, Options{Window: Window{To: begun.Add(3 * time.Minute)}}) }, fault.TargetNotEmpty, "log/00000001"},
 	} {
