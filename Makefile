@@ -62,8 +62,8 @@ demo: deps ## archive a server, damage it, restore it to a second before
 	go run ./integration/demo
 
 .PHONY: bench-stream
-bench-stream: deps ## archiving against mariadb-binlog --raw
-	go run ./integration/bench stream
+bench-stream: deps ## archiving against mariadb-binlog --raw; ENCRYPT=1 encrypted too
+	go run ./integration/bench stream $(if $(ENCRYPT),-encrypt)
 
 .PHONY: bench-restore
 bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb; SERVER=mysql-9.7 for another

@@ -18,11 +18,11 @@ var layers = [][]string{
 	{"cmd/tidemark"},
 	{"internal/cli"},
 	{"internal/daemon"},
-	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/expire"},
+	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/expire"},
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
-	{"internal/fault", "internal/clock"},
+	{"internal/fault", "internal/clock", "internal/keys"},
 }
 
 // sideways are the imports allowed inside one row.
@@ -31,7 +31,8 @@ var sideways = []edge{
 	{from: "storage/s3", to: "storage"},
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
-	{from: "storage", to: "storage/file", inTests: true}, // the decorators are tested over a real driver
+	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
+	{from: "storage", to: "storage/file", inTests: true},              // the decorators are tested over a real driver
 }
 
 // restricted are the packages that only some may import, whatever their row.
@@ -42,6 +43,7 @@ var restricted = []restriction{
 	{path: "tidemark/storage/azure", by: []string{"cmd", "internal/cli"}, why: "only the wiring names a concrete driver"},
 	{path: "tidemark/proto/archive", by: []string{"internal/catalog"}, why: "the catalog alone reads and writes the archive's messages"},
 	{path: "tidemark/proto/status", by: []string{"internal/daemon", "internal/cli"}, why: "the daemon reports it, the command line shows it"},
+	{path: "filippo.io/age", by: []string{"internal/keys"}, why: "keys are handled in one place, which never shows them"},
 	{path: "github.com/prometheus", by: []string{"internal/daemon"}, why: "metrics are counted where they are reported"},
 	{path: "go.uber.org/zap", by: []string{"cmd", "internal/cli", "internal/daemon", "replica", "archiver", "basebackup", "restore", "internal/verify", "internal/expire"}, why: "below, errors are returned and not logged"},
 }

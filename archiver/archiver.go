@@ -35,6 +35,7 @@ import (
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/internal/keys"
 )
 
 // Source is where events come from: a primary's stream, or files in a test.
@@ -66,6 +67,8 @@ type Options struct {
 	Clock    clock.Clock
 	Log      *zap.Logger
 	Version  string
+
+	Recipients *keys.Recipients // who can open what is archived; nil: everybody who can read it
 
 	MaxAge   time.Duration // a segment is sealed when its first event is this old
 	MaxSize  int64         // or when it has this many plain bytes

@@ -50,7 +50,7 @@ func (a *Archiver) uploadLoop(ctx context.Context) error {
 	}()
 	sealers := make(chan *seal.Sealer, inFlight)
 	for range inFlight {
-		s, err := seal.New(seal.Options{SkipPlainHash: true})
+		s, err := seal.New(seal.Options{SkipPlainHash: true, Recipients: a.o.Recipients})
 		if err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func (a *Archiver) store(ctx context.Context, s *sealed, sealer *seal.Sealer) er
 	}
 	defer f.Close()
 	in := newHasher(s.seg)
-	key := catalog.SegmentDataKey(a.o.Timeline, s.seg.First, s.seg.Last, uuid.NewString())
+	key := catalog.SegmentDataKey(a.o.Timeline, s.seg.First, s.seg.Last, uuid.NewString()) + sealer.Suffix()
 	res, err := sealer.Seal(ctx, io.TeeReader(f, in), func(ctx context.Context, r io.Reader) error {
 		return a.o.Catalog.Upload(ctx, key, r)
 	})
@@ -153,8 +153,7 @@ func (a *Archiver) store(ctx context.Context, s *sealed, sealer *seal.Sealer) er
 	if uint64(res.PlainBytes) != s.seg.HeadBytes+s.seg.BodyBytes {
 		return fault.New(fault.Integrity, "read a sealed segment", s.path, errors.New("the file has not the size it was sealed with"))
 	}
-	s.up.stored = catalog.Stored{Key: key, Size: res.StoredBytes, CRC32C: res.StoredCRC32C, SHA256: res.StoredSHA256,
-		Compression: seal.Compression}
+	s.up.stored = catalog.StoredAs(key, sealer, res)
 	s.up.body, s.up.tail = catalog.Digest(in.body.Sum(nil)), catalog.Digest(in.tail.Sum(nil))
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"tidemark/internal/clock"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/internal/keys"
 	"tidemark/storage"
 )
 
@@ -67,6 +68,8 @@ type Options struct {
 	Timeline uint32 // whose log must cover the backup; 0: the newest
 	PartSize int64  // plain bytes in a part; 0: DefaultPartSize
 	Threads  int    // that compress; 0: one
+
+	Recipients *keys.Recipients // who can open the backup; nil: everybody who can read it
 
 	// WaitCovered is how long to wait, once the copy is made, for the archived log to reach its
 	// position; 0: DefaultWaitCovered.

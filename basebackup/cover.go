@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidemark/internal/catalog"
@@ -69,20 +70,41 @@ func (t *taking) settle(place *catalog.Place, info Info) error {
 	if err != nil {
 		return fmt.Errorf("read the backup's position: %w", err)
 	}
-	at := catalog.Position{GTID: pos.String()}
-	if place.State != nil {
-		if err := agree(place.State, pos, info.ServerID); err != nil {
-			return contradiction(info, err)
-		}
-		at = catalog.PositionOf(place.State)
-		// Domains that were never in this server's binlog.
-		for d, g := range place.State.Position() {
-			pos[d] = g
-		}
-		at.GTID = pos.String()
+	var at catalog.Position
+	state := place.State
+	if state != nil {
+		at.State = catalog.PositionOf(state).State
+	} else if state, err = quiet(place.Segment); err != nil { // it is encrypted
+		return err
 	}
+	if err := agree(state, pos, info.ServerID); err != nil {
+		return contradiction(info, err)
+	}
+	// What is left are domains that were never in this server's binlog, or that the segment hides.
+	for d, g := range state.Position() {
+		pos[d] = g
+	}
+	at.GTID = pos.String()
 	t.base.Segment, t.base.PositionMin, t.base.PositionMax = place.Number, at, at
 	return nil
+}
+
+// quiet returns the binlog state in the domains of which a segment holds nothing: it is the same
+// anywhere in it.
+func quiet(s *catalog.Segment) (*gtid.State, error) {
+	before, err := s.Before.LogState(gtid.MariaDB)
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.After.LogState(gtid.MariaDB)
+	if err != nil {
+		return nil, err
+	}
+	loud := make(map[uint32]bool)
+	for _, g := range after.List() {
+		loud[g.Domain] = loud[g.Domain] || !slices.Contains(before.List(), g)
+	}
+	return gtid.NewState(slices.DeleteFunc(after.List(), func(g gtid.GTID) bool { return loud[g.Domain] })), nil
 }
 
 func contradiction(i Info, err error) error {

@@ -9,6 +9,7 @@ import (
 	"tidemark/internal/binlog"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/internal/keys"
 	"tidemark/restore/archivetest"
 )
 
@@ -51,6 +52,60 @@ func TestNotCovered(t *testing.T) {
 		}
 		none(t, l)
 	})
+}
+
+// TestEncryptedLog: inside an encrypted segment the server's own word counts, but for domains of which
+// the segment holds nothing; at its end the manifest says all.
+func TestEncryptedLog(t *testing.T) {
+	identity, recipient, err := keys.Generate(false)
+	if err != nil || identity == "" {
+		t.Fatal(err)
+	}
+	r, err := keys.ParseRecipients([]string{recipient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := archivetest.InDir(t)
+	a.Recipients = r
+	log := archivetest.NewLog(1, begun)
+	log.List(begun)
+	l := &logged{Archive: a}
+	for n := uint64(1); n <= 6; n++ {
+		domain := uint32(0)
+		if n == 1 {
+			domain = 5
+		}
+		log.Change(gtid.GTID{Domain: domain, Server: 1, Seq: n}, begun.Add(time.Second), "d", "t")
+		l.ends = append(l.ends, log.Offset())
+	}
+	a.Append("binlog.000001", log.Bytes(), archivetest.Cut{At: l.ends[:2]})
+	for _, c := range []struct {
+		transaction    int
+		server         string
+		position, want string // or an error
+	}{
+		{4, "5-1-1,0-1-4", "0-1-4,5-1-1", ""},
+		{4, "5-1-1,0-1-4,9-9-9", "0-1-4,5-1-1,9-9-9", ""},
+		{4, "5-1-2,0-1-4", "", "the last transaction there is 5-1-1 in the archived log"},
+		{4, "0-1-4", "", "the server has nothing in domain 5"},
+		{6, "5-1-1,0-1-6", "0-1-6,5-1-1", ""},
+		{6, "5-1-1,0-1-5", "", "the last transaction there is 0-1-6 in the archived log"},
+	} {
+		info := Info{Flavor: gtid.MariaDB, ServerID: 1, Source: binlog.Point{File: "binlog.000001", Offset: l.ends[c.transaction-1]},
+			File: format(t, log.Bytes()), GTID: c.server, Consistent: begun}
+		o := l.options(&engine{data: []byte("plain words"), info: info})
+		o.Recipients = r
+		b, err := Take(context.Background(), o)
+		switch {
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v", c.server, err)
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.server, err)
+		case c.want == "" && (b.PositionMax.GTID != c.position || (len(b.PositionMax.State) > 0) != (c.transaction == 6) ||
+			!strings.HasSuffix(b.Parts[0].Stored.Key, ".mbstream.zst.age") || b.Parts[0].Stored.Recipients[0] != keys.Fingerprint(recipient)):
+			t.Errorf("%s: %+v", c.server, b)
+		}
+	}
 }
 
 // TestBounds archives the bounds of a copy that does not say more of its position.

@@ -13,7 +13,7 @@ import (
 // copy lets the engine stream and stores the stream in parts, each sealed alone. The stream goes
 // through pipes: the engine writes no faster than storage takes it.
 func (t *taking) copy(ctx context.Context) (Info, error) {
-	sealer, err := seal.New(seal.Options{Threads: t.o.Threads})
+	sealer, err := seal.New(seal.Options{Threads: t.o.Threads, Recipients: t.o.Recipients})
 	if err != nil {
 		return Info{}, err
 	}
@@ -57,7 +57,7 @@ func (t *taking) store(ctx context.Context, sealer *seal.Sealer, stream io.Reade
 			return err
 		}
 		p := catalog.Part{Number: uint32(len(t.base.Parts) + 1)}
-		key := catalog.PartKey(t.base.ID, p.Number, t.base.Engine)
+		key := catalog.PartKey(t.base.ID, p.Number, t.base.Engine) + sealer.Suffix()
 		t.keys = append(t.keys, key)
 		plain := io.MultiReader(bytes.NewReader(first[:]), io.LimitReader(stream, t.o.PartSize-1))
 		r, err := sealer.Seal(ctx, plain, func(ctx context.Context, r io.Reader) error {
@@ -71,7 +71,7 @@ func (t *taking) store(ctx context.Context, sealer *seal.Sealer, stream io.Reade
 			return err
 		}
 		p.PlainBytes, p.PlainSHA256 = r.PlainBytes, r.PlainSHA256
-		p.Stored = catalog.Stored{Key: key, Size: r.StoredBytes, CRC32C: r.StoredCRC32C, SHA256: r.StoredSHA256, Compression: seal.Compression}
+		p.Stored = catalog.StoredAs(key, sealer, r)
 		t.base.Parts = append(t.base.Parts, p)
 		t.base.PlainBytes += p.PlainBytes
 	}

@@ -114,6 +114,9 @@ func (h *history) checkBase(ctx context.Context, b *catalog.Base, i int) (*chose
 	if a.inside {
 		return nil, wrong(fmt.Errorf("it was taken at %s, which is inside transaction %s", b.Source, a.next.GTID))
 	}
+	if len(b.PositionMax.State) == 0 && len(s.Stored.Recipients) > 0 {
+		pos.Advance(a.position) // when the backup was taken, nobody could look into the segment
+	}
 	if !pos.Covers(a.position) {
 		return nil, wrong(fmt.Errorf("it was taken at GTID position %s, and the log at %s is at %s", orNone(pos.String()), b.Source, a.position))
 	}

@@ -127,7 +127,8 @@ func (p *Plan) Position() string { return p.position.String() }
 
 // MakePlan finds out how to reach a target. It changes nothing, reads manifests and the few segments
 // around the target, and checks that everything a restore needs is stored. Kinds of errors:
-// Unreachable for a target that the archive does not cover, Integrity for what is missing or damaged.
+// Unreachable for a target that the archive does not cover, Integrity for what is missing or damaged,
+// WrongKey for what is encrypted for others.
 func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, error) {
 	if err := o.Target.checkFlavor(c.Cluster.Flavor); err != nil {
 		return nil, err
@@ -282,8 +283,19 @@ func (p *Plan) name(f *found) {
 	}
 }
 
-// checkStored checks that every object of the plan is there with its size, by one listing.
+// checkStored checks that every object of the plan can be opened, and is there with its size, by one
+// listing.
 func (h *history) checkStored(ctx context.Context, p *Plan) error {
+	for _, s := range p.segments {
+		if err := h.c.CanOpen(s.Stored); err != nil {
+			return err
+		}
+	}
+	for _, part := range p.base.Parts {
+		if err := h.c.CanOpen(part.Stored); err != nil {
+			return err
+		}
+	}
 	missing := make(map[string]catalog.Stored, len(p.segments)+len(p.base.Parts))
 	for _, s := range p.segments {
 		missing[s.Stored.Key] = s.Stored

@@ -1,7 +1,7 @@
 // Command bench measures tidemark against the servers' own tools, side by side in one run, and
 // prints ratios: absolute times say little on shared machines.
 //
-//	go run ./integration/bench stream  [-size 1GiB] [-rounds 3]
+//	go run ./integration/bench stream  [-size 1GiB] [-rounds 3] [-encrypt]
 //	go run ./integration/bench restore [-transactions 200000]
 package main
 

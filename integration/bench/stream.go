@@ -25,6 +25,7 @@ import (
 	"tidemark/internal/config"
 	"tidemark/internal/durable"
 	"tidemark/internal/gtid"
+	"tidemark/internal/keys"
 	"tidemark/replica"
 	"tidemark/storage/file"
 )
@@ -42,6 +43,7 @@ func benchStream(args []string) error {
 	size := config.Size(1 << 30)
 	fs.Func("size", "bytes of binlog, as 1GiB", func(s string) error { return size.UnmarshalText([]byte(s)) })
 	rounds := fs.Int("rounds", 5, "runs of each")
+	encrypt := fs.Bool("encrypt", false, "archive once more each round, encrypted, and compare that with the archive that is not")
 	profile := fs.String("profile", "", "file for a CPU profile of the last run of tidemark")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -78,7 +80,11 @@ func benchStream(args []string) error {
 	if err != nil {
 		return err
 	}
-	var ours, theirs []figures
+	_, recipient, err := keys.Generate(false)
+	if err != nil {
+		return err
+	}
+	var ours, theirs, encrypted []figures
 	var counts archiveCounts
 	for i := range *rounds {
 		out := filepath.Join(dir, fmt.Sprint(i))
@@ -101,6 +107,14 @@ func benchStream(args []string) error {
 			return err
 		}
 		theirs = append(theirs, g)
+		if *encrypt {
+			e, err := run(new(bytes.Buffer), self, "archive", "-addr", p.Addr, "-dir", filepath.Join(out, "encrypted"), "-recipient", recipient)
+			if err != nil {
+				return err
+			}
+			encrypted = append(encrypted, e)
+			fmt.Printf("round %d: encrypted %.2f s wall %.2f s cpu %d MiB\n", i+1, e.wall, e.cpu, e.mib)
+		}
 		fmt.Printf("round %d: tidemark %.2f s wall %.2f s cpu %d MiB; mariadb-binlog --raw %.2f s wall %.2f s cpu\n",
 			i+1, f.wall, f.cpu, f.mib, g.wall, g.cpu)
 		if err := os.RemoveAll(out); err != nil {
@@ -112,6 +126,10 @@ func benchStream(args []string) error {
 	fmt.Printf("wall  %.2fx of mariadb-binlog --raw (received, checked, synced, compressed, stored, committed)\n", wall)
 	fmt.Printf("cpu   %.2fx\n", cpu)
 	fmt.Printf("allocations per event  %.4f\n", counts.AllocsPerEvent)
+	if *encrypt {
+		wall, cpu := ratios(encrypted, ours)
+		fmt.Printf("encrypted: wall %.2fx, cpu %.2fx of the same without\n", wall, cpu)
+	}
 	return nil
 }
 
@@ -150,6 +168,7 @@ func archiveChild(args []string) error {
 	fs := flag.NewFlagSet("archive", flag.ContinueOnError)
 	addr := fs.String("addr", "", "server")
 	dir := fs.String("dir", "", "directory for spool and archive")
+	recipient := fs.String("recipient", "", "encrypt for this key")
 	profile := fs.String("profile", "", "file for a CPU profile")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -184,7 +203,13 @@ func archiveChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	arch, err := archiver.Open(ctx, archiver.Options{Catalog: cat, Timeline: 1, Dir: filepath.Join(*dir, "spool"), FS: durable.OS{},
+	var recipients *keys.Recipients
+	if *recipient != "" {
+		if recipients, err = keys.ParseRecipients([]string{*recipient}); err != nil {
+			return err
+		}
+	}
+	arch, err := archiver.Open(ctx, archiver.Options{Catalog: cat, Timeline: 1, Recipients: recipients, Dir: filepath.Join(*dir, "spool"), FS: durable.OS{},
 		Clock: clock.System{}, Log: zap.NewNop(), Version: "bench", MaxAge: 5 * time.Second, MaxSize: 64 << 20, MaxSpool: 10 << 30, HeadAge: time.Minute})
 	if err != nil {
 		return err

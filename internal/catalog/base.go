@@ -85,7 +85,7 @@ func (c *Catalog) OpenPart(ctx context.Context, p Part) (io.ReadCloser, error) {
 type Place struct {
 	Segment *Segment
 	Number  uint64      // of the member of Segment, as it was first sealed
-	State   *gtid.State // the binlog state there; nil when the segment is encrypted
+	State   *gtid.State // the binlog state there; nil inside an encrypted segment
 }
 
 // NotReached says that the log does not hold a position of a source yet.
@@ -128,7 +128,7 @@ func (c *Catalog) Locate(ctx context.Context, timeline uint32, from uint64, serv
 		}
 	}
 	var err error
-	if len(found.Stored.Recipients) == 0 {
+	if p.Offset == found.Source.End || len(found.Stored.Recipients) == 0 {
 		place.State, err = c.stateAt(ctx, found, p.Offset)
 	}
 	return place, err

@@ -17,7 +17,7 @@ import (
 
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
-	"tidemark/internal/seal"
+	"tidemark/internal/keys"
 	"tidemark/storage"
 )
 
@@ -28,7 +28,8 @@ const maxObject = 64 << 20
 type Catalog struct {
 	Cluster Cluster
 	store   storage.Store
-	by      string // program version, recorded in what is written
+	by      string           // program version, recorded in what is written
+	ids     *keys.Identities // that open what is encrypted
 }
 
 // Clusters lists the names of the clusters in an archive.
@@ -125,68 +126,6 @@ func (c *Catalog) Upload(ctx context.Context, key string, r io.Reader) error {
 // Discard removes a data object that no manifest names.
 func (c *Catalog) Discard(ctx context.Context, key string) error {
 	return c.store.Delete(ctx, c.key(key))
-}
-
-// Open opens a stored object for reading its plain bytes, checked against the manifest at the end.
-func (c *Catalog) Open(ctx context.Context, s Stored) (io.ReadCloser, error) {
-	if s.Compression != seal.Compression || len(s.Recipients) > 0 {
-		return nil, fmt.Errorf("object %s is sealed with %s for %d recipients, which this program cannot open",
-			s.Key, s.Compression, len(s.Recipients))
-	}
-	raw, err := c.store.Get(ctx, c.key(s.Key), 0, -1)
-	if errors.Is(err, storage.ErrNotExist) {
-		return nil, damaged("read", s.Key, errors.New("the object is missing"))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.Key, err)
-	}
-	r, err := seal.Open(raw, s.Size, s.SHA256[:])
-	if err != nil {
-		raw.Close()
-		return nil, err
-	}
-	return &plain{Reader: r, raw: raw, key: s.Key}, nil
-}
-
-// plain names the object in errors and closes both readers.
-type plain struct {
-	*seal.Reader
-	raw io.Closer
-	key string
-}
-
-func (p *plain) Read(b []byte) (int, error) {
-	n, err := p.Reader.Read(b)
-	switch {
-	case err == nil || err == io.EOF:
-	case errors.Is(err, seal.ErrDamaged):
-		err = damaged("read", p.key, err)
-	case fault.KindOf(err) == fault.Other: // of the storage, and not the object's fault
-		err = fault.New(fault.Storage, "read", p.key, err)
-	default:
-		err = fmt.Errorf("read %s: %w", p.key, err)
-	}
-	return n, err
-}
-
-func (p *plain) Close() error {
-	p.Reader.Close()
-	return p.raw.Close()
-}
-
-// CheckStored compares a stored object's presence and size with its manifest, without reading it.
-func (c *Catalog) CheckStored(ctx context.Context, s Stored) error {
-	o, err := c.store.Stat(ctx, c.key(s.Key))
-	if errors.Is(err, storage.ErrNotExist) {
-		return damaged("check", s.Key, errors.New("the object is missing"))
-	}
-	if err != nil {
-		return err
-	}
-	if o.Size != s.Size {
-		return damaged("check", s.Key, fmt.Errorf("the object has %d bytes, its manifest says %d", o.Size, s.Size))
-	}
-	return nil
 }
 
 func (c *Catalog) key(rel string) string { return c.Cluster.Name + "/" + rel }

@@ -42,7 +42,7 @@ func checkSegment(s *Segment) error {
 func follows(t *Timeline, prev, s *Segment) error {
 	key := segmentKey(s.Timeline, s.First, s.Last)
 	switch {
-	case prev == nil && s.First == 1 && s.ChainBefore != t.Seed:
+	case prev == nil && s.First == t.Skipped+1 && s.ChainBefore != t.Seed:
 		return damaged("read", key, errors.New("the chain does not begin with the timeline's digest seed"))
 	case prev == nil:
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"tidemark/internal/binlog"
@@ -62,6 +63,9 @@ func (c *Catalog) FindFork(ctx context.Context, timeline uint32, server History)
 	if err != nil {
 		return nil, err
 	}
+	if f.Last.IsZero() && len(common.Stored.Recipients) > 0 {
+		behind = append([]*Segment{common}, behind...)
+	}
 	if f.Segment == 0 && common.First == 1 { // not even the first transaction of the log
 		return c.apart(ctx, timeline, last)
 	}
@@ -97,6 +101,9 @@ func (c *Catalog) forkIn(ctx context.Context, s *Segment, server History) (*Fork
 	f := &Fork{Position: s.Before, Seed: s.ChainBefore}
 	end, apart := s.Source.Start, false // of the last transaction that both have
 	r, err := c.OpenSegment(ctx, s)
+	if fault.Is(err, fault.WrongKey) { // encrypted: what both have of it is archived again
+		return f, c.seedAt(ctx, f, s, s.Source.Start)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +224,10 @@ func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []*Segment, last 
 			break
 		}
 		r, err := c.OpenSegment(ctx, s)
+		if fault.Is(err, fault.WrongKey) { // encrypted: its last ones are known
+			f.Abandoned = strings.Split(last.After.GTID, ",")
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -205,7 +205,7 @@ func (a *archive) store(key string, plain []byte) Stored {
 	a.must(err)
 	r, err := s.Seal(ctx, bytes.NewReader(plain), func(ctx context.Context, r io.Reader) error { return a.Upload(ctx, key, r) })
 	a.must(err)
-	return Stored{Key: key, Size: r.StoredBytes, CRC32C: r.StoredCRC32C, SHA256: r.StoredSHA256, Compression: seal.Compression}
+	return StoredAs(key, s, r)
 }
 
 // over returns the same archive over another store.

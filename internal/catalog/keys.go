@@ -27,12 +27,14 @@ func indexKey(timeline uint32, first, last uint64) string {
 	return indexPrefix(timeline) + rangeName(first, last) + ".json.zst"
 }
 
-// SegmentDataKey is where the bytes of a segment go; the nonce makes it unique.
+// SegmentDataKey is where the bytes of a segment go; the nonce makes it unique. The key of an encrypted
+// object goes on with the suffix of its sealer.
 func SegmentDataKey(timeline uint32, first, last uint64, nonce string) string {
 	return logPrefix(timeline) + rangeName(first, last) + "." + nonce + ".binlog.zst"
 }
 
-// PartKey is where a part of a base backup goes. engine is its stream's name, as "mbstream".
+// PartKey is where a part of a base backup goes, before the suffix of its sealer. engine is its stream's
+// name, as "mbstream".
 func PartKey(id string, number uint32, engine string) string {
 	return fmt.Sprintf("base/%s/%05d.%s.zst", id, number, engine)
 }

@@ -139,13 +139,13 @@ func parseNumber(s string, width int, suffix string) (uint64, bool) {
 type Span struct{ First, Last uint64 }
 
 // Cover sorts the manifests of a timeline, each given by what it covers, into those that make up the
-// chain from segment 1 on (the widest where several cover a number), the others, and the holes
+// chain from segment first on (the widest where several cover a number), the others, and the holes
 // between those of the chain.
-func Cover(manifests []Span) (chain, others, holes []Span) {
+func Cover(first uint64, manifests []Span) (chain, others, holes []Span) {
 	all := slices.SortedFunc(slices.Values(manifests), func(a, b Span) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(b.Last, a.Last))
 	})
-	next := uint64(1)
+	next := max(first, 1)
 	var best Span
 	take := func() { chain, next, best = append(chain, best), best.Last+1, Span{} }
 	for _, s := range all {

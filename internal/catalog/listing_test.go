@@ -48,7 +48,7 @@ func TestCover(t *testing.T) {
 				manifests = append(manifests, s)
 			}
 		}
-		chain, others, holes := Cover(manifests)
+		chain, others, holes := Cover(1, manifests)
 		if len(chain)+len(others) != len(manifests) {
 			t.Fatalf("seed %d: %v gives chain %v and others %v", seed, manifests, chain, others)
 		}
@@ -74,7 +74,7 @@ func TestCover(t *testing.T) {
 
 // The widest manifest wins, as it does where segments are read.
 func TestCoverPrefersTheWidest(t *testing.T) {
-	chain, others, holes := Cover([]Span{{3, 3}, {1, 1}, {2, 4}, {2, 2}, {4, 4}, {7, 7}})
+	chain, others, holes := Cover(1, []Span{{3, 3}, {1, 1}, {2, 4}, {2, 2}, {4, 4}, {7, 7}})
 	if !slices.Equal(chain, []Span{{1, 1}, {2, 4}, {7, 7}}) || !slices.Equal(holes, []Span{{5, 6}}) || len(others) != 3 {
 		t.Errorf("%v %v %v", chain, others, holes)
 	}

@@ -134,7 +134,7 @@ func (c *Catalog) Segments(ctx context.Context, timeline uint32, from uint64) it
 			yield(nil, err)
 			return
 		}
-		spans, holes := c.cover(ctx, t.Number, from)
+		spans, holes := c.cover(ctx, t.Number, max(from, t.Skipped+1))
 		read, err := c.manifests(ctx, t.Number, spans)
 		if err != nil {
 			yield(nil, err)
@@ -171,6 +171,13 @@ func (c *Catalog) Last(ctx context.Context, timeline uint32) (*Segment, error) {
 	}
 	if head != nil {
 		from = head.Segment
+	}
+	if from == 0 {
+		t, err := c.TimelineAt(ctx, timeline)
+		if err != nil {
+			return nil, err
+		}
+		from = t.Skipped + 1
 	}
 	spans, err := c.cover(ctx, timeline, from)
 	if err != nil {

@@ -30,7 +30,8 @@ type Timeline struct {
 	ParentSegment    uint64
 	ParentBodyOffset uint64
 	Position         Position
-	Seed             Digest // the chain digest before segment 1
+	Skipped          uint64 `json:",omitzero"` // segments that a copy leaves out at its beginning
+	Seed             Digest // the chain digest before the first segment that there is
 	Reason           string // start, failover, reset, gap, restore
 	Created          time.Time
 	Gaps             []Gap

@@ -125,7 +125,8 @@ func (c *Catalog) view(ctx context.Context, v *TimelineView, base *Base, o *Over
 		}
 		manifests = append(manifests, Span{r.first, r.last})
 	}
-	chain, _, _ := Cover(manifests)
+	chain, _, _ := Cover(v.Skipped+1, manifests)
+	v.Last = v.Skipped
 	spans := make([]span, len(chain))
 	for i, s := range chain {
 		spans[i] = span{s.First, s.Last}

@@ -139,7 +139,7 @@ func clusterFromWire(m *pb.Cluster) *Cluster {
 func timelineToWire(t *Timeline, uuid string) *pb.Timeline {
 	m := &pb.Timeline{FormatVersion: FormatVersion, ClusterUuid: uuid, Number: t.Number, Parent: t.Parent,
 		ParentSegment: t.ParentSegment, ParentBodyOffset: t.ParentBodyOffset, Position: positionToWire(t.Position),
-		DigestSeed: t.Seed[:], Reason: t.Reason, Created: stamp(t.Created), Abandoned: t.Abandoned}
+		SkippedSegments: t.Skipped, DigestSeed: t.Seed[:], Reason: t.Reason, Created: stamp(t.Created), Abandoned: t.Abandoned}
 	for _, g := range t.Gaps {
 		m.Gaps = append(m.Gaps, &pb.Gap{From: positionToWire(g.From), To: positionToWire(g.To), Noticed: stamp(g.Noticed)})
 	}
@@ -153,7 +153,7 @@ func timelineFromWire(m *pb.Timeline) (*Timeline, error) {
 	}
 	t := &Timeline{Number: m.Number, Parent: m.Parent, ParentSegment: m.ParentSegment,
 		ParentBodyOffset: m.ParentBodyOffset, Position: positionFromWire(m.Position), Seed: seed,
-		Reason: m.Reason, Created: unstamp(m.Created), Abandoned: m.Abandoned}
+		Skipped: m.SkippedSegments, Reason: m.Reason, Created: unstamp(m.Created), Abandoned: m.Abandoned}
 	for _, g := range m.Gaps {
 		t.Gaps = append(t.Gaps, Gap{positionFromWire(g.From), positionFromWire(g.To), unstamp(g.Noticed)})
 	}

@@ -16,11 +16,15 @@ import (
 
 // config loads the configuration.
 func (a *app) config() (*config.Config, error) {
-	var schemes []string
+	return config.Load(config.Source{File: a.file, Environ: a.Environ, Flags: a.flags, Schemes: a.schemes()})
+}
+
+// schemes are those of the storage this build has.
+func (a *app) schemes() (schemes []string) {
 	for _, d := range a.Drivers {
 		schemes = append(schemes, d.Scheme)
 	}
-	return config.Load(config.Source{File: a.file, Environ: a.Environ, Flags: a.flags, Schemes: schemes})
+	return schemes
 }
 
 // openStore opens the storage of an archive.
@@ -81,10 +85,10 @@ func (a *app) catalog(ctx context.Context, name string) (*config.Config, *catalo
 }
 
 // catalogs opens the archive of the cluster that is named, or of all that there are.
-func (a *app) catalogs(ctx context.Context, name string) (storage.Store, []*catalog.Catalog, error) {
-	_, store, err := a.archive(ctx)
+func (a *app) catalogs(ctx context.Context, name string) (*config.Config, storage.Store, []*catalog.Catalog, error) {
+	cfg, store, err := a.archive(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if name == "" {
 		name = a.flags.Cluster
@@ -92,18 +96,18 @@ func (a *app) catalogs(ctx context.Context, name string) (storage.Store, []*cata
 	names := []string{name}
 	if name == "" {
 		if names, err = archived(ctx, store); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	var all []*catalog.Catalog
 	for _, n := range names {
 		cat, err := catalog.Open(ctx, store, n, a.Version)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		all = append(all, cat)
 	}
-	return store, all, nil
+	return cfg, store, all, nil
 }
 
 // archived returns the names of the clusters in an archive; that there is none is an error.

@@ -73,7 +73,7 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 	}
 	p := a.progress()
 	b, err := basebackup.Take(ctx, basebackup.Options{Catalog: cat, Engine: engine, Clock: a.Clock,
-		PartSize: int64(cl.Base.PartSize), Threads: cl.Base.Threads, Writer: "tidemark backup", Version: a.Version,
+		PartSize: int64(cl.Base.PartSize), Threads: cl.Base.Threads, Recipients: cfg.Encryption.Keys(), Writer: "tidemark backup", Version: a.Version,
 		Progress: func(b basebackup.Progress) { p.show(backupLine(cl.Name, b), b) }})
 	p.done()
 	if err != nil {

@@ -20,6 +20,7 @@ type catOptions struct {
 	timeline uint32
 	from, to string
 	output   string
+	identity string
 }
 
 func (a *app) newCat() *cobra.Command {
@@ -35,7 +36,7 @@ is in use; one that was archived from its middle on gets a head that makes it re
 the segments that hold them are included whole. All bytes are checked. With --output DIR each file is
 written there under its own name, and nothing is ever written over; a second file of the same name,
 as after RESET MASTER, gets .2 behind it. Without it, or with --output -, the selection must be of one
-file, which goes to standard output.` + exits(fault.NoArchive, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
+file, which goes to standard output.` + exits(fault.NoArchive, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark cat shop --output /tmp/binlogs
   tidemark cat shop --from binlog.000012 --to binlog.000012 | mariadb-binlog --verbose -
   tidemark cat shop --from 0-1-34103 --to 0-1-34200 --output /tmp/binlogs`,
@@ -54,6 +55,7 @@ file, which goes to standard output.` + exits(fault.NoArchive, fault.Unreachable
 	f.StringVar(&o.to, "to", "", "last `segment`, GTID or source file (default the last segment)")
 	f.StringVar(&o.output, "output", "", "`directory` to write files to, or - for standard output")
 	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline (default the newest)")
+	identityFlag(cmd, &o.identity)
 	return cmd
 }
 
@@ -64,13 +66,21 @@ type catResult struct {
 }
 
 func (a *app) runCat(ctx context.Context, o catOptions) (*catResult, error) {
-	_, cat, err := a.catalog(ctx, o.cluster)
+	cfg, cat, err := a.catalog(ctx, o.cluster)
 	if err != nil {
+		return nil, err
+	}
+	if err := unlock(cfg, o.identity, cat); err != nil {
 		return nil, err
 	}
 	segments, err := selectSegments(ctx, cat, o)
 	if err != nil {
 		return nil, err
+	}
+	for _, s := range segments {
+		if err := cat.CanOpen(s.Stored); err != nil {
+			return nil, err
+		}
 	}
 	files := sourceFiles(segments)
 	if o.output != "" && o.output != "-" {

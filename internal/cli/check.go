@@ -22,7 +22,7 @@ programs that base backups and restores need. Each finding that is not ok comes 
 Nothing is changed on the server.
 
 The exit code is 0 when all is well, 3 when there are warnings only, and that of the first problem
-otherwise.` + exits(fault.Warnings, fault.Primary, fault.Storage, fault.Config),
+otherwise.` + exits(fault.Warnings, fault.WrongKey, fault.Primary, fault.Storage, fault.Config),
 		Example: `  tidemark check
   tidemark check --primary db1:3306 --user tidemark --archive file:///srv/archive`,
 		Args: clusterArg,
@@ -114,6 +114,7 @@ func (a *app) runCheck(ctx context.Context, name string) (*checkResult, error) {
 			c.storage(ctx, store)
 		}
 		c.stateDir()
+		c.encryption()
 		c.primary(ctx)
 		if err := ctx.Err(); err != nil {
 			return nil, err

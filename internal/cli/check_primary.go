@@ -160,8 +160,7 @@ func (c *checker) settings(conn *client.Conn) {
 	}
 	for _, name := range []string{"encrypt_binlog", "binlog_encryption"} { // MariaDB's and MySQL's
 		if v, ok := global(name); ok && (v == "1" || v == "ON") {
-			c.warn("encryption", "Keep the archive and state_dir on encrypted disks.",
-				"the server encrypts its binlog (%s), and decrypts it for replicas: the archive holds it in the clear", name)
+			c.sourceEncrypts()
 		}
 	}
 	keep, ok := global("binlog_expire_logs_seconds")

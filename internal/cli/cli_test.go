@@ -224,7 +224,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%s", o.stdout)
 	}
 	o = program(context.Background(), []string{"TIDEMARK_STATE_DIR=/tmp/x"}, "config", "--archive", "file:///a").must(t, 0)
-	if !strings.Contains(o.stdout, "state_dir      /tmp/x          TIDEMARK_STATE_DIR\n") {
+	if !strings.Contains(o.stdout, "state_dir                 /tmp/x          TIDEMARK_STATE_DIR\n") {
 		t.Error(o.stdout)
 	}
 }

@@ -106,6 +106,8 @@ func TestDocumentedJSON(t *testing.T) {
 		"tidemark backup [CLUSTER]":                    backupResult{},
 		"tidemark restore [CLUSTER] --target-dir DIR":  restoreResult{},
 		"tidemark restore [CLUSTER] --target-dir DIR ": planResult{},
+		"tidemark copy [CLUSTER] --to URL":             copyResult{},
+		"tidemark keygen":                              keygenResult{},
 		"tidemark config":                              configResult{},
 		"tidemark version":                             versionResult{},
 	} {

@@ -129,7 +129,7 @@ type listSegment struct {
 }
 
 func (a *app) runList(ctx context.Context, o listOptions) (*listResult, error) {
-	store, cats, err := a.catalogs(ctx, o.cluster)
+	_, store, cats, err := a.catalogs(ctx, o.cluster)
 	if err != nil {
 		return nil, err
 	}

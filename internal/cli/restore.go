@@ -32,6 +32,7 @@ type restoreOptions struct {
 	defaults   string
 	plugins    string
 	dryRun     bool
+	identity   string
 	log        string // level
 }
 
@@ -62,7 +63,7 @@ behind the last transaction that its server had applied: none is applied twice, 
 that cannot be told, as when the server died while it applied a definition, a change of a table that is
 not transactional, or one that needs a temporary table, it begins again from the base backup and says so.
 --dry-run shows what would be done, and what lies on both sides of the target.` +
-			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
+			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
   tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103
@@ -93,6 +94,7 @@ not transactional, or one that needs a temporary table, it begins again from the
 	f.StringVar(&o.defaults, "defaults-extra-file", "", "option `file` for the private server, as for key management")
 	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and change nothing")
+	identityFlag(cmd, &o.identity)
 	return cmd
 }
 
@@ -167,8 +169,11 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	_, cat, err := a.catalog(ctx, o.cluster)
+	cfg, cat, err := a.catalog(ctx, o.cluster)
 	if err != nil {
+		return nil, err
+	}
+	if err := unlock(cfg, o.identity, cat); err != nil {
 		return nil, err
 	}
 	what := restore.PlanOptions{Target: target, Exclude: o.exclude, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)}

@@ -39,12 +39,13 @@ func (a *app) runRun(ctx context.Context) error {
 		return err
 	}
 	return daemon.Run(ctx, daemon.Options{
-		Config:    cfg,
-		OpenStore: a.openStore,
-		Log:       log,
-		Version:   a.Version,
-		Clock:     a.Clock,
-		FS:        durable.OS{},
+		Config:     cfg,
+		OpenStore:  a.openStore,
+		Log:        log,
+		Version:    a.Version,
+		Recipients: cfg.Encryption.Keys(),
+		Clock:      a.Clock,
+		FS:         durable.OS{},
 		Engine: func(cl *config.Cluster, host config.Address, f gtid.Flavor) (basebackup.Engine, error) {
 			return a.engine(cfg, cl, host, f)
 		},

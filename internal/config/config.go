@@ -24,10 +24,11 @@ const DefaultFile = "/etc/tidemark/tidemark.yaml"
 
 // Config is the effective configuration.
 type Config struct {
-	Archive  string     `key:"archive" doc:"where the archive is: file:///absolute/path"`
-	StateDir string     `key:"state_dir" default:"/var/lib/tidemark" doc:"directory of the spool and of what must outlive a restart"`
-	Status   Status     `key:"status"`
-	Clusters []*Cluster `key:"clusters"` // by name
+	Archive    string     `key:"archive" doc:"where the archive is: file:///absolute/path"`
+	StateDir   string     `key:"state_dir" default:"/var/lib/tidemark" doc:"directory of the spool and of what must outlive a restart"`
+	Status     Status     `key:"status"`
+	Encryption Encryption `key:"encryption"`
+	Clusters   []*Cluster `key:"clusters"` // by name
 
 	file    string            // what was read, or ""
 	origins map[string]Origin // by path, of what is not a default

@@ -114,7 +114,11 @@ func TestFileProblems(t *testing.T) {
 	for _, test := range []struct{ text, at, want string }{
 		{"archiv: file:///a\n", "1:1", `unknown key "archiv"; did you mean "archive"?`},
 		{"zzzzzzzz: 1\n", "1:1", `unknown key "zzzzzzzz"`},
-		{"encryption: {}\n", "1:1", `unknown key "encryption"`},
+		{"compression: {}\n", "1:1", `unknown key "compression"`},
+		{"encryption: {recipients: [age1x]}\n", "1:", `encryption.recipients: it is no recipient of age`},
+		{"encryption: {recipients: [AGE-SECRET-KEY-1QQQQ]}\n", "1:", `an identity, which is secret`},
+		{"encryption: {identity_file: here}\n", "1:29", `write an absolute path`},
+		{"encryption: {identity_file: AGE-SECRET-KEY-1QQQQ}\n", "1:29", `it is an identity itself`},
 		{shop + "    hsots: [db2]\n", "4:5", `unknown key "hsots"; did you mean "hosts"?`},
 		{shop + "    segment: {max_agee: 5s}\n", "4:15", `unknown key "max_agee"; did you mean "max_age"?`},
 		{shop + "    segment:\n      max_age: 5\n", "5:16", `clusters.shop.segment.max_age: "5" is not a duration: write a number with a unit, as 500ms, 5s, 10m, 2h or 14d`},
@@ -172,7 +176,7 @@ func TestFileProblems(t *testing.T) {
 			t.Errorf("%q: %v", test.text, err)
 			continue
 		}
-		if msg := err.Error(); !strings.HasPrefix(msg, path+":"+test.at) || !strings.Contains(msg, test.want) {
+		if msg := err.Error(); strings.Contains(msg, "1QQQQ") || !strings.HasPrefix(msg, path+":"+test.at) || !strings.Contains(msg, test.want) {
 			t.Errorf("%q\n gives %s\n want  %s:%s … %s", test.text, msg, path, test.at, test.want)
 		}
 		if strings.Contains(err.Error(), "hunter2") {

@@ -19,13 +19,13 @@ func (cl *Cluster) Password() (string, error) {
 	case "":
 		return "", nil
 	case "password_file":
-		data, err := readSecret(cl.PasswordFile)
+		data, err := ReadSecret("read the password", cl.PasswordFile)
 		if err != nil {
 			return "", err
 		}
 		return strings.TrimRight(string(data), "\r\n"), nil
 	case "defaults_file":
-		data, err := readSecret(cl.DefaultsFile)
+		data, err := ReadSecret("read the password", cl.DefaultsFile)
 		if err != nil {
 			return "", err
 		}
@@ -60,19 +60,19 @@ func (cl *Cluster) PasswordFrom() string {
 	return ""
 }
 
-// readSecret reads a file that must not be open to everyone.
-func readSecret(path string) ([]byte, error) {
+// ReadSecret reads a file that must not be open to everyone; op is what that is for.
+func ReadSecret(op, path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.New(fault.Config, "read the password", "", err)
+		return nil, fault.New(fault.Config, op, "", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return nil, fault.New(fault.Config, "read the password", path, fmt.Errorf("everyone on this machine may use the file (mode %04o)", mode)).
+		return nil, fault.New(fault.Config, op, path, fmt.Errorf("everyone on this machine may use the file (mode %04o)", mode)).
 			WithHint("Run `chmod 0600 " + path + "`, with the user that runs tidemark as its owner.")
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fault.New(fault.Config, "read the password", "", err)
+		return nil, fault.New(fault.Config, op, "", err)
 	}
 	return data, nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -24,6 +25,8 @@ func (l *loader) validate(schemes []string) {
 	}
 	check("state_dir", badPath(c.StateDir))
 	check("status.listen", badListen(c.Status.Listen))
+	check("encryption.recipients", badRecipients(c.Encryption.Recipients))
+	check("encryption.identity_file", badIdentityFile(c.Encryption.IdentityFile))
 
 	seen := make(map[Address]string) // to the cluster that names it
 	for _, cl := range c.Clusters {
@@ -87,6 +90,14 @@ func badListen(s string) string {
 		return fmt.Sprintf("%q is not an address to listen on: write host:port, or off", s)
 	}
 	return ""
+}
+
+// CheckArchive checks the URL of an archive that is not part of the configuration.
+func CheckArchive(url string, schemes []string) error {
+	if why := badURL(url, schemes); why != "" {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // badURL says what is wrong with the URL of an archive, or "".

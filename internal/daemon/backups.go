@@ -161,7 +161,7 @@ func (c *cluster) backup(ctx context.Context) error {
 	c.mu.Unlock()
 	c.log.Info("base backup begins")
 	base, err := basebackup.Take(ctx, basebackup.Options{Catalog: c.cat, Engine: engine, Clock: c.o.Clock, Timeline: c.timeline.Number,
-		PartSize: int64(c.cfg.Base.PartSize), Threads: c.cfg.Base.Threads, Writer: c.arch.UUID(), Version: c.o.Version,
+		PartSize: int64(c.cfg.Base.PartSize), Threads: c.cfg.Base.Threads, Recipients: c.o.Recipients, Writer: c.arch.UUID(), Version: c.o.Version,
 		Progress: func(p basebackup.Progress) {
 			c.mu.Lock()
 			c.view.backup.bytes = p.Plain

@@ -169,7 +169,7 @@ func (c *cluster) prepare(ctx context.Context) error {
 		return err
 	}
 	arch, err := archiver.Open(ctx, archiver.Options{
-		Catalog: cat, Timeline: timeline.Number, Dir: c.dir("spool"), FS: c.o.FS, Clock: c.o.Clock, Log: c.log,
+		Catalog: cat, Timeline: timeline.Number, Dir: c.dir("spool"), FS: c.o.FS, Clock: c.o.Clock, Log: c.log, Recipients: c.o.Recipients,
 		Version: c.o.Version, MaxAge: c.cfg.Segment.MaxAge, MaxSize: int64(c.cfg.Segment.MaxSize),
 		MaxSpool: int64(c.cfg.Spool.MaxSize), HeadAge: headAge,
 		Ack: promises[c.cfg.Ack], Hold: c.cfg.Spool.OnFull == config.OnFullHold,

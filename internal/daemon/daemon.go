@@ -14,6 +14,7 @@ import (
 	"tidemark/internal/config"
 	"tidemark/internal/durable"
 	"tidemark/internal/gtid"
+	"tidemark/internal/keys"
 	"tidemark/storage"
 )
 
@@ -23,8 +24,10 @@ type Options struct {
 	OpenStore func(ctx context.Context, url string) (storage.Store, error)
 	Log       *zap.Logger
 	Version   string
-	Clock     clock.Clock
-	FS        durable.FS
+	// Recipients are who can open what is archived; nil: everybody who can read it.
+	Recipients *keys.Recipients
+	Clock      clock.Clock
+	FS         durable.FS
 	// Engine returns what takes base backups of a cluster from a host of it; nil: none are taken.
 	Engine func(*config.Cluster, config.Address, gtid.Flavor) (basebackup.Engine, error)
 	// Listening is told the address of the status port once it accepts connections; may be nil.

@@ -42,7 +42,7 @@ var Table = []Row{
 	{Primary, "primary-unreachable", 15, "the primary cannot be reached or refuses us"},
 	{Storage, "storage-unreachable", 16, "the storage cannot be reached or refuses us"},
 	{Config, "config-invalid", 17, "the configuration is invalid"},
-	{TargetNotEmpty, "target-not-empty", 18, "the target directory is not empty and not ours"},
+	{TargetNotEmpty, "target-not-empty", 18, "the target is not empty and not ours"},
 	{Interrupted, "interrupted", 130, "interrupted by a signal"},
 }
 

@@ -1,7 +1,8 @@
-// Package seal turns plain bytes into what is stored, and back: compressed, and counted and hashed
-// on both sides of the compression.
+// Package seal turns plain bytes into what is stored, and back: compressed, encrypted where there are
+// recipients, and counted and hashed on both sides.
 //
-// A sealed stream is a plain zstd frame, so that `zstd -d` reads it.
+// A sealed stream is a plain zstd frame, so that `zstd -d` reads it; an encrypted one is that in a file
+// of age, so that `age -d | zstd -d` does.
 package seal
 
 import (
@@ -13,13 +14,12 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+
+	"tidemark/internal/keys"
 )
 
 // Compression names the method in manifests.
 const Compression = "zstd"
-
-// Extension ends the key of every sealed object.
-const Extension = ".zst"
 
 // Options of sealing.
 type Options struct {
@@ -27,6 +27,8 @@ type Options struct {
 	Threads int
 	// SkipPlainHash leaves Result.PlainSHA256 zero, for callers that hash the plain bytes themselves.
 	SkipPlainHash bool
+	// Recipients, if any, are who alone can open what is sealed.
+	Recipients *keys.Recipients
 }
 
 // Result describes both sides of a sealed stream.
@@ -71,12 +73,7 @@ func (s *Sealer) Seal(ctx context.Context, plain io.Reader, store func(context.C
 
 	done := make(chan error, 1)
 	go func() {
-		s.enc.Reset(io.MultiWriter(pw, out))
-		// The encoder's ReadFrom is hidden: it goes on compressing behind a failed write.
-		_, err := io.CopyBuffer(struct{ io.Writer }{s.enc}, struct{ io.Reader }{io.TeeReader(plain, in)}, s.buf)
-		if cerr := s.enc.Close(); err == nil {
-			err = cerr
-		}
+		err := s.write(io.MultiWriter(pw, out), io.TeeReader(plain, in))
 		pw.CloseWithError(err) // nil becomes io.EOF
 		done <- err
 	}()
@@ -94,6 +91,42 @@ func (s *Sealer) Seal(ctx context.Context, plain io.Reader, store func(context.C
 	}
 	out.hash.Sum(r.StoredSHA256[:0])
 	return r, nil
+}
+
+// write writes what plain holds to stored, sealed.
+func (s *Sealer) write(stored io.Writer, plain io.Reader) error {
+	if s.o.Recipients == nil {
+		return s.compress(stored, plain)
+	}
+	encrypted, err := s.o.Recipients.Encrypt(stored)
+	if err != nil {
+		return fmt.Errorf("encrypt: %w", err)
+	}
+	if err := s.compress(encrypted, plain); err != nil {
+		return err
+	}
+	return encrypted.Close()
+}
+
+func (s *Sealer) compress(stored io.Writer, plain io.Reader) error {
+	s.enc.Reset(stored)
+	// The encoder's ReadFrom is hidden: it goes on compressing behind a failed write.
+	_, err := io.CopyBuffer(struct{ io.Writer }{s.enc}, struct{ io.Reader }{plain}, s.buf)
+	if cerr := s.enc.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// Recipients are who can open what is sealed; nil: everybody.
+func (s *Sealer) Recipients() *keys.Recipients { return s.o.Recipients }
+
+// Suffix ends the keys of what is encrypted: ".age", or "".
+func (s *Sealer) Suffix() string {
+	if s.o.Recipients == nil {
+		return ""
+	}
+	return ".age"
 }
 
 // counter counts and hashes what is written to it.
@@ -114,74 +147,3 @@ func (c *counter) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
-
-// Reader unseals a stream and checks it: the stored bytes' size and SHA-256 against what the
-// manifest says, at the end. Close must be called; it does not close the stored stream.
-type Reader struct {
-	dec  *zstd.Decoder
-	src  *source
-	size int64
-	sha  []byte
-	done bool
-}
-
-// source counts and hashes what it reads, and remembers a failure to read.
-type source struct {
-	io.Reader
-	counter
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	_, _ = s.counter.Write(p[:n])
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
-}
-
-// Open unseals stored, which must be size bytes with the SHA-256 sha. An error of Read that
-// wraps ErrDamaged says that they are not.
-func Open(stored io.Reader, size int64, sha []byte) (*Reader, error) {
-	src := &source{Reader: stored, counter: counter{hash: sha256.New()}}
-	dec, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20))
-	if err != nil {
-		return nil, fmt.Errorf("start decompression: %w", err)
-	}
-	return &Reader{dec: dec, src: src, size: size, sha: sha}, nil
-}
-
-// ErrDamaged: the stored bytes are not those that were stored.
-var ErrDamaged = fmt.Errorf("stored bytes are damaged")
-
-// Read returns plain bytes. io.EOF comes only after the whole stored object was read and its size
-// and hash were found right.
-func (r *Reader) Read(p []byte) (int, error) {
-	n, err := r.dec.Read(p)
-	if err == nil {
-		return n, nil
-	}
-	if err != io.EOF {
-		if r.src.err == nil { // the storage gave what it had, and that does not decompress
-			err = fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		return n, err
-	}
-	if !r.done {
-		if _, err := io.Copy(io.Discard, r.src); err != nil {
-			return n, err
-		}
-		if r.src.n != r.size {
-			return n, fmt.Errorf("%w: %d bytes stored, %d expected", ErrDamaged, r.src.n, r.size)
-		}
-		if sum := r.src.hash.Sum(nil); string(sum) != string(r.sha) {
-			return n, fmt.Errorf("%w: SHA-256 is %x, %x expected", ErrDamaged, sum, r.sha)
-		}
-		r.done = true
-	}
-	return n, io.EOF
-}
-
-// Close releases the decompressor.
-func (r *Reader) Close() { r.dec.Close() }

@@ -43,8 +43,11 @@ func (v *verifier) readBases() ([]*base, error) {
 			if err != nil {
 				return nil, err
 			}
-			if ok && v.o.Data {
+			switch {
+			case ok && v.o.Data:
 				v.background(func() error { return v.part(p) })
+			case ok && v.o.Stored:
+				v.background(func() error { return v.bytes(p.Stored) })
 			}
 		}
 		list = append(list, b)
@@ -83,6 +86,16 @@ func (v *verifier) part(p catalog.Part) error {
 	v.read(p.Stored)
 	if err != nil {
 		return v.blame(p.Stored.Key, err)
+	}
+	return nil
+}
+
+// bytes reads an object as it is stored.
+func (v *verifier) bytes(s catalog.Stored) error {
+	err := v.cat.VerifyStored(v.ctx, s)
+	v.read(s)
+	if err != nil {
+		return v.blame(s.Key, err)
 	}
 	return nil
 }

@@ -56,11 +56,15 @@ func (v *verifier) timeline(n uint32, heads []*catalog.Head, bases []*base) erro
 	if err := v.ctx.Err(); err != nil {
 		return err
 	}
+	first := uint64(1)
+	if t != nil {
+		first = t.Skipped + 1
+	}
 	c := &chain{v: v, t: t, number: n, digests: make(map[uint64]catalog.Digest), bodies: make(map[uint64]catalog.Digest)}
 	for _, h := range heads {
 		c.digests[h.Segment] = catalog.Digest{}
 	}
-	spans, others, holes := catalog.Cover(l.manifests)
+	spans, others, holes := catalog.Cover(first, l.manifests)
 	for _, o := range others {
 		for i := o.First; i <= o.Last; i++ {
 			c.bodies[i] = catalog.Digest{}
@@ -109,7 +113,7 @@ func (v *verifier) described(n uint32, l *log) *catalog.Timeline {
 	case t.Parent == 0 || v.o.Timeline != 0:
 	case parent == nil:
 		v.add(Damage, key, kindInconsistent, "its parent, timeline %d, is missing", t.Parent)
-	case t.ParentSegment > 0 && !v.covered(t.Parent, t.ParentSegment):
+	case t.ParentSegment > 0 && !v.covered(t.Parent, t.ParentSegment) && !v.leftOut(t.Parent, t.ParentSegment):
 		v.add(Damage, key, kindInconsistent, "it forks from segment %d of timeline %d, which is missing", t.ParentSegment, t.Parent)
 	default:
 		// What is wrong with the parent itself is found there.
@@ -268,10 +272,14 @@ func fingerprint(s *catalog.Segment) catalog.Digest {
 // segment checks a segment's data, as far as the options say.
 func (v *verifier) segment(key string, s *catalog.Segment) error {
 	ok, err := v.stored(key, s.Stored)
-	if err != nil || !ok || !v.o.Data {
+	switch {
+	case err != nil || !ok:
 		return err
+	case v.o.Data:
+		v.background(func() error { return v.events(s) })
+	case v.o.Stored:
+		v.background(func() error { return v.bytes(s.Stored) })
 	}
-	v.background(func() error { return v.events(s) })
 	return nil
 }
 

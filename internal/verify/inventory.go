@@ -99,7 +99,7 @@ func (v *verifier) enter(l catalog.Listed) {
 }
 
 func (v *verifier) countData(l catalog.Listed) int64 {
-	if !v.o.Data {
+	if !v.o.Data && !v.o.Stored {
 		return 0
 	}
 	v.done.AllBytes += l.Size
@@ -164,6 +164,12 @@ func oldWarning(old bool) Severity {
 		return Warning
 	}
 	return Note
+}
+
+// leftOut reports whether a timeline begins behind the number, as part of one that was copied may.
+func (v *verifier) leftOut(timeline uint32, number uint64) bool {
+	t, err := v.cat.TimelineAt(v.ctx, timeline)
+	return err == nil && number <= t.Skipped
 }
 
 // covered reports whether any manifest of a timeline covers the number.

@@ -32,6 +32,8 @@ type Options struct {
 	Timeline uint32
 	// Data has every stored byte read.
 	Data bool
+	// Stored has every stored byte read too, but compared with its hash only: that needs no identity.
+	Stored bool
 	// Workers is how many objects are read at the same time; 0 means 4.
 	Workers int
 	// Clock tells old leftovers from uploads under way.
@@ -45,7 +47,7 @@ type Progress struct {
 	Objects    int64 `json:"objects"`
 	AllObjects int64 `json:"all_objects"`
 	Bytes      int64 `json:"bytes"`
-	AllBytes   int64 `json:"all_bytes"` // of data; 0 without Options.Data
+	AllBytes   int64 `json:"all_bytes"` // of data; 0 when none is read
 }
 
 // Severity says how bad a finding is.
@@ -80,6 +82,7 @@ type Report struct {
 	Cluster      string        `json:"cluster"`
 	Archive      string        `json:"archive"`
 	Data         bool          `json:"data"`
+	Stored       bool          `json:"stored"`
 	Timelines    int           `json:"timelines"`
 	Segments     int64         `json:"segments"`
 	Transactions uint64        `json:"transactions"`
@@ -133,7 +136,7 @@ func Run(ctx context.Context, cat *catalog.Catalog, o Options) (*Report, error) 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	v := &verifier{cat: cat, o: o, ctx: ctx, stop: cancel, slots: make(chan struct{}, o.Workers), unread: make(map[string]bool),
-		report: &Report{Cluster: cat.Cluster.Name, Archive: cat.URL(), Data: o.Data, Findings: []Finding{}}}
+		report: &Report{Cluster: cat.Cluster.Name, Archive: cat.URL(), Data: o.Data, Stored: o.Stored, Findings: []Finding{}}}
 	began := o.Clock.Now()
 	err := v.run()
 	v.work.Wait()

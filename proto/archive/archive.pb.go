@@ -183,8 +183,9 @@ type Timeline struct {
 	DigestSeed       []byte                 `protobuf:"bytes,8,opt,name=digest_seed,json=digestSeed,proto3" json:"digest_seed,omitempty"`                      // the chain digest before segment 1; 32 bytes
 	Reason           string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                                                // start, failover, reset, gap, restore
 	Created          *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
-	Gaps             []*Gap                 `protobuf:"bytes,11,rep,name=gaps,proto3" json:"gaps,omitempty"`           // what lies between the parent's end and this start
-	Abandoned        []string               `protobuf:"bytes,12,rep,name=abandoned,proto3" json:"abandoned,omitempty"` // GTIDs that live only on the parent's dead branch
+	Gaps             []*Gap                 `protobuf:"bytes,11,rep,name=gaps,proto3" json:"gaps,omitempty"`                                               // what lies between the parent's end and this start
+	Abandoned        []string               `protobuf:"bytes,12,rep,name=abandoned,proto3" json:"abandoned,omitempty"`                                     // GTIDs that live only on the parent's dead branch
+	SkippedSegments  uint64                 `protobuf:"varint,13,opt,name=skipped_segments,json=skippedSegments,proto3" json:"skipped_segments,omitempty"` // the first so many are not in this archive, and digest_seed is after them
 	ManifestSha256   string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -302,6 +303,13 @@ func (x *Timeline) GetAbandoned() []string {
 		return x.Abandoned
 	}
 	return nil
+}
+
+func (x *Timeline) GetSkippedSegments() uint64 {
+	if x != nil {
+		return x.SkippedSegments
+	}
+	return 0
 }
 
 func (x *Timeline) GetManifestSha256() string {
@@ -1721,7 +1729,7 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x1d\n" +
 	"\n" +
 	"created_by\x18\x06 \x01(\tR\tcreatedBy\x12'\n" +
-	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xf8\x03\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xa3\x04\n" +
 	"\bTimeline\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
 	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x16\n" +
@@ -1736,7 +1744,8 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\acreated\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12,\n" +
 	"\x04gaps\x18\v \x03(\v2\x18.tidemark.archive.v1.GapR\x04gaps\x12\x1c\n" +
-	"\tabandoned\x18\f \x03(\tR\tabandoned\x12'\n" +
+	"\tabandoned\x18\f \x03(\tR\tabandoned\x12)\n" +
+	"\x10skipped_segments\x18\r \x01(\x04R\x0fskippedSegments\x12'\n" +
 	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\x9d\x01\n" +
 	"\x03Gap\x121\n" +
 	"\x04from\x18\x01 \x01(\v2\x1d.tidemark.archive.v1.PositionR\x04from\x12-\n" +

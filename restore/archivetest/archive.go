@@ -23,6 +23,7 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/internal/keys"
 	"tidemark/internal/seal"
 	"tidemark/storage"
 	"tidemark/storage/file"
@@ -35,6 +36,8 @@ type Archive struct {
 	Segments []*catalog.Segment
 	State    *gtid.State // after the last segment
 	Dir      string      // where the objects are, of an archive made by InDir
+
+	Recipients *keys.Recipients // that what is added from now on is encrypted for
 
 	tb      testing.TB
 	chain   catalog.Digest
@@ -182,13 +185,14 @@ func (a *Archive) store(s *catalog.Segment, head, body []byte) {
 
 func (a *Archive) upload(key string, plain io.Reader) catalog.Stored {
 	a.tb.Helper()
-	sealer, err := seal.New(seal.Options{})
+	sealer, err := seal.New(seal.Options{Recipients: a.Recipients})
 	a.must(err)
+	key += sealer.Suffix()
 	r, err := sealer.Seal(context.Background(), plain, func(ctx context.Context, r io.Reader) error {
 		return a.Catalog.Upload(ctx, key, r)
 	})
 	a.must(err)
-	return catalog.Stored{Key: key, Size: r.StoredBytes, CRC32C: r.StoredCRC32C, SHA256: r.StoredSHA256, Compression: seal.Compression}
+	return catalog.StoredAs(key, sealer, r)
 }
 
 func (a *Archive) nonce() string {
