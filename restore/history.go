@@ -126,7 +126,10 @@ func (h *history) leave(ctx context.Context, next *catalog.Timeline) error {
 // gapBefore is the hole before a timeline that does not go on from its parent.
 func gapBefore(t *catalog.Timeline) error {
 	why := "the primary's binlog was reset"
-	if t.Reason == "gap" {
+	switch {
+	case t.Skipped > 0:
+		why = "the archive is a copy of a part of another one"
+	case t.Reason == "gap":
 		why = "binlogs were purged before they were archived"
 	}
 	from, to := t.Position.GTID, ""

@@ -182,6 +182,9 @@ func (c *Catalog) seedAt(ctx context.Context, f *Fork, s *Segment, end uint64) e
 // segmentAt returns the segment that covers a number.
 func (c *Catalog) segmentAt(ctx context.Context, timeline uint32, number uint64) (*Segment, error) {
 	for s, err := range c.Segments(ctx, timeline, number) {
+		if err == nil && s.First > number { // a copy may begin behind it
+			break
+		}
 		return s, err
 	}
 	return nil, missing(timeline, number)
@@ -255,7 +258,7 @@ func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []*Segment, last 
 // CheckFork checks that a timeline's digest seed is the digest of its parent's chain where it begins.
 // Inside a segment that takes reading the segment: without data it is not checked.
 func (c *Catalog) CheckFork(ctx context.Context, t *Timeline, data bool) error {
-	if t.ParentSegment == 0 {
+	if t.ParentSegment == 0 || t.Skipped > 0 { // a copy's seed is the digest behind what it skips
 		return nil
 	}
 	s, err := c.segmentAt(ctx, t.Parent, t.ParentSegment)
@@ -292,7 +295,7 @@ func (c *Catalog) CheckFork(ctx context.Context, t *Timeline, data bool) error {
 
 // Continues reports whether the timeline goes on where its parent is left, so that what the parent
 // holds up to there is its own past.
-func (t *Timeline) Continues() bool { return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 }
+func (t *Timeline) Continues() bool { return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 && t.Skipped == 0 }
 
 // Lineage returns a timeline, its parent, and so on to the first.
 func (c *Catalog) Lineage(ctx context.Context, number uint32) ([]*Timeline, error) {
