@@ -295,7 +295,9 @@ func (c *Catalog) CheckFork(ctx context.Context, t *Timeline, data bool) error {
 
 // Continues reports whether the timeline goes on where its parent is left, so that what the parent
 // holds up to there is its own past.
-func (t *Timeline) Continues() bool { return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 && t.Skipped == 0 }
+func (t *Timeline) Continues() bool {
+	return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 && t.Skipped == 0
+}
 
 // Lineage returns a timeline, its parent, and so on to the first.
 func (c *Catalog) Lineage(ctx context.Context, number uint32) ([]*Timeline, error) {

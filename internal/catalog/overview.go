@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"tidemark/internal/fault"
@@ -36,7 +37,6 @@ type Window struct {
 	From, To time.Time
 	Base     string // ID of the base backup that it begins with
 
-	base *Base
 	last uint64 // the last segment
 }
 
@@ -104,8 +104,12 @@ func (o *Overview) inherited(t *Timeline) *Base {
 	}
 	for _, parent := range o.Timelines {
 		for _, w := range parent.Windows {
-			if parent.Number == t.Parent && (w.base.Timeline != t.Parent || w.base.Segment < t.ParentSegment) && t.ParentSegment <= w.last {
-				return w.base
+			i := slices.IndexFunc(o.Bases, func(b *Base) bool { return b.ID == w.Base })
+			if i < 0 || parent.Number != t.Parent || w.last < t.ParentSegment {
+				continue
+			}
+			if b := o.Bases[i]; b.Timeline != t.Parent || b.Segment < t.ParentSegment {
+				return b
 			}
 		}
 	}
@@ -211,7 +215,7 @@ func (v *TimelineView) close(r stretch, covered time.Time) {
 	if r.base == nil {
 		return
 	}
-	w := Window{From: r.base.Consistent, To: r.base.Consistent, Base: r.base.ID, base: r.base, last: v.Last}
+	w := Window{From: r.base.Consistent, To: r.base.Consistent, Base: r.base.ID, last: v.Last}
 	for _, t := range []time.Time{r.last, covered} {
 		if t.After(w.To) {
 			w.To = t
