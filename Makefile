@@ -36,6 +36,12 @@ else
 	go test ./... -count=1 -timeout $(TEST_TIMEOUT)
 endif
 
+# The tests that depend on chance; docs/reliability.md has what they found.
+RUN ?= TestKill|TestTargets|TestResume.*|TestFailover|TestNothingLost|TestCrash
+.PHONY: campaign
+campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
+	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover -run '^($(RUN))$$' -count=1 -v -timeout 24h
+
 .PHONY: test-short
 test-short: ## the tests that need no server
 	go test ./... -count=1 -short -timeout 5m

@@ -106,7 +106,7 @@ func position(s *servertest.Server, mysql bool) string {
 	if mysql {
 		return s.Value("SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')")
 	}
-	return s.Value("SELECT @@gtid_current_pos")
+	return s.Value("SELECT IF(@@gtid_binlog_pos = '', @@gtid_slave_pos, @@gtid_binlog_pos)")
 }
 
 // catchUp waits until every running replica has all of the primary.
