@@ -137,14 +137,25 @@ type waiting struct {
 	reached       func(at *gtid.State) bool // the batch is applied
 	show, running string                    // the statement that shows how it stands, and the column that says whether it runs
 	idle          func(status map[string]string, before int) (int, error)
+	stuck         func(status map[string]string) bool // it waits for what does not come, if that goes on for long; may be nil
 	failed        func(status map[string]string) error
 }
+
+// A server that waits for so long for a transaction that it has applied will wait for ever; nothing but its
+// end helps. It is ended so often at most.
+const (
+	stuckAfter = 15 * time.Second
+	mostStuck  = 10
+)
+
+var errStuck = errors.New("the server waits for a transaction that it has applied")
 
 // await returns when a batch is applied.
 func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w waiting) error {
 	pause := time.Millisecond
 	idle := 0
 	var before *gtid.State
+	var moving time.Time // when it last did something
 	for {
 		at, err := w.position()
 		if err != nil {
@@ -154,7 +165,7 @@ func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w 
 			return nil
 		}
 		if before == nil || !at.SamePosition(before) {
-			before, idle = at, 0
+			before, idle, moving = at, 0, p.run.clock.Now()
 		}
 		status, err := p.conn.Row(w.show)
 		if err != nil {
@@ -166,6 +177,12 @@ func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w 
 		progress(done(b, status["Relay_Log_File"], status["Relay_Log_Pos"]))
 		if idle, err = w.idle(status, idle); err != nil {
 			return p.broken(err)
+		}
+		if w.stuck == nil || !w.stuck(status) {
+			moving = p.run.clock.Now()
+		}
+		if p.run.clock.Now().Sub(moving) > stuckAfter {
+			return errStuck
 		}
 		if idle > 40 { // two seconds
 			return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("the server has applied all it was given and is at GTID position %s, not %s",

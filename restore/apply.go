@@ -88,6 +88,9 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		if ctx.Err() != nil {
 			return errors.Join(ctx.Err(), r.halt(m))
 		}
+		if errors.Is(err, errStuck) {
+			return errors.Join(err, r.atRest(m))
+		}
 		if err == nil {
 			err = r.applied(m, b)
 		}
@@ -136,6 +139,12 @@ func (r *run) halt(m applier) error {
 	if err := m.halt(); err != nil {
 		return err
 	}
+	return r.atRest(m)
+}
+
+// atRest makes what has been applied survive the server, which is between two transactions.
+func (r *run) atRest(m applier) error {
+	st := &r.work.state
 	open, err := m.settle(true)
 	if err != nil || open > 0 {
 		return err

@@ -133,8 +133,23 @@ func (m *mysql) position() (*gtid.State, error) {
 func (m *mysql) wait(ctx context.Context, b *batch, progress func(uint64)) error {
 	return m.await(ctx, b, progress, waiting{
 		position: m.position, reached: func(at *gtid.State) bool { return at.Covers(b.position) },
-		show: "SHOW REPLICA STATUS", running: "Replica_SQL_Running", idle: m.idle, failed: m.failed,
+		show: "SHOW REPLICA STATUS", running: "Replica_SQL_Running", idle: m.idle, stuck: m.stuck, failed: m.failed,
 	})
+}
+
+// stuck: MySQL 9.7.4 rarely loses the wake-up of the thread that hands transactions to its workers. It says
+// that it waits for a transaction, and no worker has any; then it cannot be stopped either.
+func (m *mysql) stuck(status map[string]string) bool {
+	if status["Replica_SQL_Running_State"] != "Waiting for dependent transaction to commit" {
+		return false
+	}
+	busy, err := m.busy()
+	return err == nil && busy == "0"
+}
+
+// busy is how many workers have a transaction.
+func (m *mysql) busy() (string, error) {
+	return m.conn.Value("SELECT COUNT(*) FROM performance_schema.replication_applier_status_by_worker WHERE applying_transaction <> ''")
 }
 
 // idle counts how often in a row the server had nothing left to do: the coordinator waits for more, and
@@ -143,7 +158,7 @@ func (m *mysql) idle(status map[string]string, before int) (int, error) {
 	if status["Replica_SQL_Running_State"] != "Replica has read all relay log; waiting for more updates" {
 		return 0, nil
 	}
-	busy, err := m.conn.Value("SELECT COUNT(*) FROM performance_schema.replication_applier_status_by_worker WHERE applying_transaction <> ''")
+	busy, err := m.busy()
 	if err != nil || busy != "0" {
 		return 0, err
 	}

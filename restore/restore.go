@@ -124,6 +124,17 @@ func (r *run) do(ctx context.Context) error {
 		*r.report = *w.state.Report
 		return w.tidy()
 	}
+	for stuck := 0; ; stuck++ {
+		err := r.once(ctx)
+		if !errors.Is(err, errStuck) || stuck == mostStuck {
+			return err
+		}
+		r.Log.Warn("the private server does nothing any more: it is ended, and the restore resumed", zap.Error(err))
+	}
+}
+
+// once takes the restore to its end, from what is there.
+func (r *run) once(ctx context.Context) error {
 	s, err := r.resume(ctx)
 	if err == nil && s == nil {
 		s, err = r.begin(ctx)
