@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"internal/daemon"},
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/expire"},
 	{"internal/catalog"},
-	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/mysqld"},
+	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
 	{"internal/fault", "internal/clock"},
 }
@@ -31,6 +31,10 @@ var sideways = []edge{
 	{from: "storage/s3", to: "storage"},
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
+	{from: "storage/cloud", to: "storage"}, // what these three share
+	{from: "storage/s3", to: "storage/cloud"},
+	{from: "storage/gcs", to: "storage/cloud"},
+	{from: "storage/azure", to: "storage/cloud"},
 	{from: "storage", to: "storage/file", inTests: true}, // the decorators are tested over a real driver
 }
 
