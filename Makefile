@@ -26,10 +26,10 @@ help: ## list the targets
 
 .PHONY: build
 build: ## bin/tidemark
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
+	CGO_ENABLED=0 go build -trimpath -tags disable_grpc_modules -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
 
 .PHONY: test
-test: deps servers ## all tests, against real servers; N=1000 repeats the counted ones more often
+test: deps servers emulators ## all tests, against real servers; N=1000 repeats the counted ones more often
 ifdef TIDEMARK_MUST_RUN
 	go test -json ./... -count=1 -timeout $(TEST_TIMEOUT) | go run ./integration/mustrun .ci/must-run
 else
@@ -104,6 +104,10 @@ deps: # the server and tools of this system
 .PHONY: servers
 servers: # further versions of servers, in prefixes of their own
 	scripts/install-servers.sh $(if $(TIDEMARK_MUST_RUN),,--best-effort)
+
+.PHONY: emulators
+emulators: # what the storage drivers are tested against, in directories of their own
+	scripts/install-emulators.sh $(if $(TIDEMARK_MUST_RUN),,--best-effort)
 
 $(LINT):
 	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"internal/daemon"},
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/expire"},
 	{"internal/catalog"},
-	{"internal/binlog", "storage", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
+	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
 	{"internal/fault", "internal/clock", "internal/keys"},
 }
@@ -32,7 +32,11 @@ var sideways = []edge{
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
 	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
-	{from: "storage", to: "storage/file", inTests: true},              // the decorators are tested over a real driver
+	{from: "storage/cloud", to: "storage"},                            // what these three share
+	{from: "storage/s3", to: "storage/cloud"},
+	{from: "storage/gcs", to: "storage/cloud"},
+	{from: "storage/azure", to: "storage/cloud"},
+	{from: "storage", to: "storage/file", inTests: true}, // the decorators are tested over a real driver
 }
 
 // restricted are the packages that only some may import, whatever their row.

@@ -23,6 +23,11 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// CanBegin reports whether a valid key can begin with prefix.
+func CanBegin(prefix string) bool {
+	return prefix == "" || CheckKey(prefix+"k") == nil || CheckKey(prefix) == nil
+}
+
 func badKey(key string) error {
 	if len(key) > maxKey {
 		return errors.New("too long")

@@ -8,6 +8,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -62,6 +63,8 @@ type Store interface {
 	URL() string
 }
 
+var errTooLarge = errors.New("object is larger than expected")
+
 // ReadAll returns a whole object of at most limit bytes.
 func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, error) {
 	r, err := s.Get(ctx, key, 0, limit+1)
@@ -73,7 +76,7 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, err
 		err = cerr
 	}
 	if err == nil && int64(len(data)) > limit {
-		err = errors.New("object " + key + " is larger than expected")
+		err = fmt.Errorf("read %s: %w", key, errTooLarge)
 	}
 	return data, err
 }

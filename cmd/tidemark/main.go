@@ -11,8 +11,13 @@ import (
 
 	"tidemark/internal/cli"
 	"tidemark/internal/clock"
+	"tidemark/internal/config"
 	"tidemark/storage"
+	"tidemark/storage/azure"
+	"tidemark/storage/cloud"
 	"tidemark/storage/file"
+	"tidemark/storage/gcs"
+	"tidemark/storage/s3"
 )
 
 // version is set when a release is built.
@@ -23,7 +28,12 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(cli.Main(ctx, cli.Program{
 		Version: version,
-		Drivers: []cli.Driver{{Scheme: "file", Open: openFile}},
+		Drivers: []cli.Driver{
+			{Scheme: "file", Open: openFile},
+			{Scheme: "s3", Open: cloudDriver(s3.Open)},
+			{Scheme: "gs", Open: cloudDriver(gcs.Open)},
+			{Scheme: "azblob", Open: cloudDriver(azure.Open)},
+		},
 		Args:    os.Args[1:],
 		Environ: os.Environ(),
 		Stdout:  os.Stdout,
@@ -32,4 +42,20 @@ func main() {
 	}))
 }
 
-func openFile(_ context.Context, u *url.URL) (storage.Store, error) { return file.Open(u.Path) }
+func openFile(_ context.Context, u *url.URL, _ config.Storage) (storage.Store, error) {
+	return file.Open(u.Path)
+}
+
+// cloudDriver is the driver of an object storage, given the configuration's options.
+func cloudDriver[S storage.Store](open func(context.Context, *url.URL, cloud.Options) (S, error)) func(context.Context, *url.URL, config.Storage) (storage.Store, error) {
+	return func(ctx context.Context, u *url.URL, c config.Storage) (storage.Store, error) {
+		o := cloud.Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.PathStyle, StorageClass: c.StorageClass, KMSKey: c.KMSKey}
+		if c.SSE != config.SSEBucket {
+			o.SSE = string(c.SSE)
+		}
+		if c.ObjectLock.Mode != config.LockOff {
+			o.Lock = cloud.Lock{Mode: string(c.ObjectLock.Mode), For: c.ObjectLock.Retain}
+		}
+		return open(ctx, u, o)
+	}
+}

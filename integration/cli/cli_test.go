@@ -19,6 +19,7 @@ import (
 	"tidemark/integration/servertest"
 	"tidemark/internal/cli"
 	"tidemark/internal/clock"
+	"tidemark/internal/config"
 	"tidemark/storage"
 	"tidemark/storage/file"
 )
@@ -43,7 +44,7 @@ func (b *buffer) String() string {
 
 func run(ctx context.Context, stdout, stderr *buffer, args ...string) int {
 	return cli.Main(ctx, cli.Program{Version: "test", Args: args, Stdout: stdout, Stderr: stderr, Clock: clock.System{},
-		Drivers: []cli.Driver{{Scheme: "file", Open: func(_ context.Context, u *url.URL) (storage.Store, error) { return file.Open(u.Path) }}}})
+		Drivers: []cli.Driver{{Scheme: "file", Open: func(_ context.Context, u *url.URL, _ config.Storage) (storage.Store, error) { return file.Open(u.Path) }}}})
 }
 
 // tidemark runs a command that must end with the exit code, and returns what it printed.

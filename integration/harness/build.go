@@ -21,6 +21,8 @@ func Build(dir string) (string, error) {
 // Config describes one cluster, "shop".
 type Config struct {
 	Dir      string // for archive, state and the files written here
+	Archive  string // URL; a directory in Dir if ""
+	Storage  string // the section storage, as "{path_style: true}"; none if ""
 	Primary  string // host:port, or several with commas between
 	User     string
 	Password string
@@ -33,7 +35,14 @@ func (c Config) Write() (string, error) {
 	if err := os.WriteFile(pw, []byte(c.Password+"\n"), 0o600); err != nil {
 		return "", err
 	}
-	yaml := fmt.Sprintf(`archive: file://%[1]s/archive
+	if c.Archive == "" {
+		c.Archive = "file://" + c.Dir + "/archive"
+	}
+	if c.Storage == "" {
+		c.Storage = "{}"
+	}
+	yaml := fmt.Sprintf(`archive: %[6]s
+storage: %[7]s
 state_dir: %[1]s/state
 status: {listen: "127.0.0.1:0"}
 clusters:
@@ -41,7 +50,7 @@ clusters:
     hosts: [%[2]s]
     user: %[3]s
     password_file: %[4]s
-%[5]s`, c.Dir, `"`+strings.ReplaceAll(c.Primary, ",", `", "`)+`"`, c.User, pw, c.More)
+%[5]s`, c.Dir, `"`+strings.ReplaceAll(c.Primary, ",", `", "`)+`"`, c.User, pw, c.More, c.Archive, c.Storage)
 	path := filepath.Join(c.Dir, "tidemark.yaml")
 	return path, os.WriteFile(path, []byte(yaml), 0o600)
 }

@@ -27,17 +27,25 @@ func (a *app) schemes() (schemes []string) {
 	return schemes
 }
 
-// openStore opens the storage of an archive.
-func (a *app) openStore(ctx context.Context, archive string) (storage.Store, error) {
-	u, err := url.Parse(archive)
+// openStore opens the storage of the configured archive: what fails and may pass is tried again, and
+// the bandwidth is bounded as configured.
+func (a *app) openStore(ctx context.Context, cfg *config.Config) (storage.Store, error) {
+	u, err := url.Parse(cfg.Archive)
 	if err != nil {
 		return nil, fault.New(fault.Config, "open archive", "", err)
 	}
 	i := slices.IndexFunc(a.Drivers, func(d Driver) bool { return d.Scheme == u.Scheme })
 	if i < 0 {
-		return nil, fault.New(fault.Config, "open archive", archive, fmt.Errorf("storage %s:// is not supported by this build", u.Scheme))
+		return nil, fault.New(fault.Config, "open archive", cfg.Archive, fmt.Errorf("storage %s:// is not supported by this build", u.Scheme))
 	}
-	return a.Drivers[i].Open(ctx, u)
+	store, err := a.Drivers[i].Open(ctx, u, cfg.Storage)
+	if err != nil {
+		return nil, err
+	}
+	if rate := cfg.Storage.Bandwidth; rate > 0 {
+		store = storage.Limit(store, int64(rate), a.Clock)
+	}
+	return storage.Retry(store, storage.DefaultBackoff()), nil
 }
 
 // archive opens the configured archive.
@@ -49,7 +57,7 @@ func (a *app) archive(ctx context.Context) (*config.Config, storage.Store, error
 	if err := cfg.NeedArchive(); err != nil {
 		return nil, nil, err
 	}
-	store, err := a.openStore(ctx, cfg.Archive)
+	store, err := a.openStore(ctx, cfg)
 	return cfg, store, err
 }
 

@@ -102,7 +102,7 @@ func (a *app) runCheck(ctx context.Context, name string) (*checkResult, error) {
 	}
 	var store storage.Store
 	if err = cfg.NeedArchive(); err == nil {
-		store, err = a.openStore(ctx, cfg.Archive)
+		store, err = a.openStore(ctx, cfg)
 	}
 	r := new(checkResult)
 	for _, cl := range clusters {

@@ -40,7 +40,7 @@ type Program struct {
 // Driver opens the archives of one URL scheme.
 type Driver struct {
 	Scheme string
-	Open   func(ctx context.Context, u *url.URL) (storage.Store, error)
+	Open   func(ctx context.Context, u *url.URL, o config.Storage) (storage.Store, error)
 }
 
 // Main runs the command that the arguments name and returns the exit code.

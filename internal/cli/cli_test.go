@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"tidemark/internal/catalog"
 	"tidemark/internal/clock"
+	"tidemark/internal/config"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/restore/archivetest"
@@ -36,8 +38,8 @@ func program(ctx context.Context, environ []string, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	exit := Main(ctx, Program{Version: "1.2.3", Args: args, Environ: environ, Stdout: &stdout, Stderr: &stderr, Clock: clock.System{},
 		Drivers: []Driver{
-			{"file", func(_ context.Context, u *url.URL) (storage.Store, error) { return file.Open(u.Path) }},
-			{"down", func(context.Context, *url.URL) (storage.Store, error) { return down{}, nil }},
+			{"file", func(_ context.Context, u *url.URL, _ config.Storage) (storage.Store, error) { return file.Open(u.Path) }},
+			{"down", func(context.Context, *url.URL, config.Storage) (storage.Store, error) { return down{}, nil }},
 		}})
 	return outcome{exit, stdout.String(), stderr.String()}
 }
@@ -224,7 +226,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%s", o.stdout)
 	}
 	o = program(context.Background(), []string{"TIDEMARK_STATE_DIR=/tmp/x"}, "config", "--archive", "file:///a").must(t, 0)
-	if !strings.Contains(o.stdout, "state_dir                 /tmp/x          TIDEMARK_STATE_DIR\n") {
+	if !regexp.MustCompile(`(?m)^ *state_dir +/tmp/x +TIDEMARK_STATE_DIR$`).MatchString(o.stdout) {
 		t.Error(o.stdout)
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,6 +105,18 @@ func (o copyOptions) options() (transfer.Options, error) {
 	return t, nil
 }
 
+// destination is the configuration with another archive. The options of the storage are for one of the
+// same kind; of another kind only the bandwidth is left, and what the provider's own environment says.
+func destination(cfg *config.Config, to string) *config.Config {
+	there := *cfg
+	there.Archive = to
+	from, _, _ := strings.Cut(cfg.Archive, "://")
+	if scheme, _, _ := strings.Cut(to, "://"); scheme != from {
+		there.Storage = config.Storage{Bandwidth: cfg.Storage.Bandwidth}
+	}
+	return &there
+}
+
 func (a *app) runCopy(ctx context.Context, o copyOptions) (*copyResult, error) {
 	t, err := o.options()
 	if err != nil {
@@ -121,7 +134,7 @@ func (a *app) runCopy(ctx context.Context, o copyOptions) (*copyResult, error) {
 			return nil, err
 		}
 	}
-	store, err := a.openStore(ctx, o.to)
+	store, err := a.openStore(ctx, destination(cfg, o.to))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/storage"
 )
 
 func (a *app) newRun() *cobra.Command {
@@ -40,7 +41,7 @@ func (a *app) runRun(ctx context.Context) error {
 	}
 	return daemon.Run(ctx, daemon.Options{
 		Config:     cfg,
-		OpenStore:  a.openStore,
+		OpenStore:  func(ctx context.Context, _ string) (storage.Store, error) { return a.openStore(ctx, cfg) },
 		Log:        log,
 		Version:    a.Version,
 		Recipients: cfg.Encryption.Keys(),

@@ -24,7 +24,8 @@ const DefaultFile = "/etc/tidemark/tidemark.yaml"
 
 // Config is the effective configuration.
 type Config struct {
-	Archive    string     `key:"archive" doc:"where the archive is: file:///absolute/path"`
+	Archive    string     `key:"archive" doc:"where the archive is: file:///absolute/path, s3://bucket/prefix, gs://bucket/prefix or azblob://container/prefix"`
+	Storage    Storage    `key:"storage"`
 	StateDir   string     `key:"state_dir" default:"/var/lib/tidemark" doc:"directory of the spool and of what must outlive a restart"`
 	Status     Status     `key:"status"`
 	Encryption Encryption `key:"encryption"`

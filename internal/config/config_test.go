@@ -24,7 +24,7 @@ func write(t *testing.T, text string) string {
 // load loads a file with the environment given.
 func load(t *testing.T, text string, environ ...string) *Config {
 	t.Helper()
-	c, err := Load(Source{File: write(t, text), Environ: environ, Schemes: []string{"file"}})
+	c, err := Load(Source{File: write(t, text), Environ: environ, Schemes: []string{"file", "s3", "gs", "azblob"}})
 	if err != nil {
 		t.Fatal(err)
 	}

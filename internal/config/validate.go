@@ -23,6 +23,7 @@ func (l *loader) validate(schemes []string) {
 	if c.Archive != "" {
 		check("archive", badURL(c.Archive, schemes))
 	}
+	c.Storage.badStorage(c.Archive, func(option, why string) { check("storage."+option, why) })
 	check("state_dir", badPath(c.StateDir))
 	check("status.listen", badListen(c.Status.Listen))
 	check("encryption.recipients", badRecipients(c.Encryption.Recipients))

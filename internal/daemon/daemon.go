@@ -44,6 +44,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	counted := newStorageMetrics()
+	store = storage.Observe(store, o.Clock, counted.seen)
 	started := o.Clock.Now()
 	var clusters []*cluster
 	for _, c := range o.Config.Clusters {
@@ -56,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 		_, err := o.Config.Cluster("")
 		return err
 	}
-	port := &port{clusters: clusters, version: o.Version, started: started, clock: o.Clock}
+	port := &port{clusters: clusters, version: o.Version, started: started, clock: o.Clock, storage: counted}
 	stopPort, err := port.listen(o.Config.Status, o.Log, o.Listening)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type port struct {
 	version  string
 	started  time.Time
 	clock    clock.Clock
+	storage  *storageMetrics
 }
 
 // listen serves until the returned function is called.
@@ -62,6 +63,7 @@ func (p *port) listen(cfg config.Status, log *zap.Logger, listening func(string)
 func (p *port) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{port: p})
+	p.storage.register(registry)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", p.readyz)

@@ -98,11 +98,11 @@ func (s *Store) Upload(ctx context.Context, key string, r io.Reader) (int64, err
 	if err := s.makeDir(filepath.Dir(path)); err != nil {
 		return 0, s.fault("upload", key, err)
 	}
-	src := &source{ctx: ctx, r: r}
+	src := storage.NewSource(ctx, r)
 	n, err := durable.WriteStreamAtomic(s.fsys, path, src)
 	switch {
-	case src.err != nil: // not the storage's failure
-		return 0, keyError("upload", key, src.err)
+	case src.Err() != nil: // not the storage's failure
+		return 0, keyError("upload", key, src.Err())
 	case err != nil:
 		return 0, s.fault("upload", key, err)
 	}
@@ -158,28 +158,4 @@ func (s *Store) makeDir(dir string) error {
 	}
 	s.settled.Store(dir, struct{}{})
 	return nil
-}
-
-// source is the reader of an upload. It ends with the context, also when that fails just before the
-// end of r, and keeps the error apart from those of the file system.
-type source struct {
-	ctx context.Context
-	r   io.Reader
-	err error // what ended it, if not io.EOF
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if s.err = s.ctx.Err(); s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.r.Read(p)
-	if err != nil {
-		if cerr := s.ctx.Err(); cerr != nil {
-			err = cerr
-		}
-		if err != io.EOF {
-			s.err = err
-		}
-	}
-	return n, err
 }

@@ -16,10 +16,10 @@ import (
 // continues after it.
 func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
-		start := prefix[:strings.LastIndexByte(prefix, '/')+1]
-		if start != "" && storage.CheckKey(start[:len(start)-1]) != nil {
-			return // no key begins so
+		if !storage.CanBegin(prefix) {
+			return
 		}
+		start := prefix[:strings.LastIndexByte(prefix, '/')+1]
 		l := lister{ctx: ctx, store: s, prefix: prefix, after: after, yield: yield}
 		l.walk(start)
 	}

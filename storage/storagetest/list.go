@@ -76,7 +76,7 @@ func listRange(t *testing.T, s storage.Store) {
 
 // listMany: more objects than any provider lists in one answer.
 func listMany(t *testing.T, s storage.Store) {
-	total := 10_000
+	total := 10_001
 	if testing.Short() {
 		total = 1_200
 	}
