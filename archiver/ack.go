@@ -90,7 +90,7 @@ func (a *Archiver) sealForAck() error {
 }
 
 // settleWithin is how long Resume waits for storage.
-const settleWithin = 5 * time.Second
+const settleWithin = 15 * time.Second
 
 // settle syncs the open segment. Where acknowledgements promise the archive, it is sealed, and what is
 // in the spool may take a moment to get there.

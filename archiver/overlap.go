@@ -57,6 +57,8 @@ func (v *overlap) feed(ev *binlog.Event, src Source) (fed, error) {
 			return dropped, v.diverged(ev, fmt.Errorf("it begins at offset %d, not at %d", ev.Offset, v.r.From.Offset))
 		case !v.files && v.r.tail.GTID == "" && v.r.ByGTID: // there is no transaction to compare
 			return fresh, nil
+		case !v.files && format.ServerID == v.r.ServerID && ev.GTID.String() == v.r.tail.GTID && !ev.CommitTime().Equal(v.r.tailTime):
+			return dropped, v.diverged(ev, fmt.Errorf("it was committed at %s, and the archived one of that name at %s", ev.CommitTime(), v.r.tailTime))
 		case !v.files && ev.GTID.String() != v.r.tail.GTID:
 			return dropped, v.diverged(ev, fmt.Errorf("transaction %s comes where %s is expected", ev.GTID, v.r.tail.GTID))
 		}

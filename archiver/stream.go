@@ -37,6 +37,7 @@ type Resume struct {
 	ByGTID   bool   // the caller asked for what follows After, not for From
 	Other    bool   // the caller asked another server for what follows Reached
 	tail     catalog.Tail
+	tailTime time.Time // commit time of the last transaction
 	format   catalog.Digest
 }
 
@@ -74,7 +75,7 @@ func (a *Archiver) Resume(ctx context.Context) (Resume, error) {
 	}
 	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
 		Reached: a.mstate.Clone(), Safe: safe,
-		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: seg.Tail, format: seg.Source.Format}
+		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: seg.Tail, tailTime: seg.Commit.Last, format: seg.Source.Format}
 	if path != "" {
 		sum, err := a.hashTail(path, seg)
 		if err != nil {

@@ -143,9 +143,8 @@ func (c Choice) none(all []*candidate) error {
 			e.errs = append(e.errs, h.err)
 		case h.lacks != "" && (c.Any || !h.server.ReadOnly):
 			why = "lacks " + h.lacks + ", which is archived"
-			e.diverged = true
-			if !h.replicates && !h.server.ReadOnly {
-				e.lacking = append(e.lacking, i)
+			if !h.replicates && !h.server.ReadOnly { // a replica may be behind for as long as it likes
+				e.lacking, e.diverged = append(e.lacking, i), true
 			}
 			hint = "A primary that lacks transactions was promoted without them. If it stays so, its history becomes a timeline of its own."
 		}
@@ -178,6 +177,12 @@ func (e *noHost) Unwrap() []error {
 		return e.errs
 	}
 	return nil
+}
+
+// Unchosen reports whether an error is one of Choose.
+func Unchosen(err error) bool {
+	var e *noHost
+	return errors.As(err, &e)
 }
 
 // Lacking returns, of an error of Choose, the indices of the hosts that take writes and replicate from

@@ -23,7 +23,7 @@ type writer struct{ domain, server uint32 }
 
 // ReadHistory asks a server for its history.
 func ReadHistory(conn *client.Conn, flavor gtid.Flavor) (*History, error) {
-	query := "SELECT @@gtid_binlog_state, @@gtid_current_pos"
+	query := "SELECT @@gtid_binlog_state, @@gtid_slave_pos"
 	if flavor == gtid.MySQL {
 		query = "SELECT @@global.gtid_executed"
 	}
@@ -47,6 +47,30 @@ func ReadHistory(conn *client.Conn, flavor gtid.Flavor) (*History, error) {
 	applied, _ := r.GetString(0, 1)
 	h.applied, err = gtid.ParsePosition(applied)
 	return h, err
+}
+
+// Applied is what a MariaDB server has applied as a replica.
+func (h *History) Applied() gtid.Position { return h.applied }
+
+// Without returns of a set, or of a list of GTIDs, what the server does not have.
+func (h *History) Without(list []string) ([]string, error) {
+	var lacking []string
+	for _, text := range list {
+		if h.set != nil {
+			set, err := gtid.ParseSet(text)
+			if err != nil {
+				return nil, err
+			}
+			if set.Subtract(h.set); !set.Empty() {
+				lacking = append(lacking, set.String())
+			}
+			continue
+		}
+		if g, err := gtid.Parse(text); err != nil || !h.Has(g) { // what is no GTID says how many there are
+			lacking = append(lacking, text)
+		}
+	}
+	return lacking, nil
 }
 
 // Has reports whether the server has a transaction, or on MariaDB one that the same server wrote later

@@ -61,8 +61,18 @@ func Refused(err error) bool {
 	var server *ServerError
 	var my *mysql.MyError
 	var no refused
-	return errors.As(err, &server) || errors.As(err, &my) || errors.As(err, &no)
+	switch {
+	case errors.As(err, &server):
+		return !passing[server.Code]
+	case errors.As(err, &my):
+		return !passing[my.Code]
+	}
+	return errors.As(err, &no)
 }
+
+// passing are the words of a server that has too many connections, or that starts or stops.
+var passing = map[uint16]bool{1040: true, 1053: true, 1077: true, 1079: true, 1152: true, 1158: true, 1159: true, 1160: true, 1161: true,
+	1203: true, 1927: true, 3169: true}
 
 // refused marks our own refusal to use a server as it is set up.
 type refused string

@@ -136,13 +136,24 @@ func (h *history) findStatement(ctx context.Context, t Target) (spot, error) {
 			return spot{}, err
 		}
 		if at != nil {
-			return spot{i, *at}, nil
+			return spot{i, *at}, h.wholeBehind(i)
 		}
 	}
 	if h.broken != nil {
 		return spot{}, h.broken
 	}
 	return spot{}, h.unreachable(t, fmt.Errorf("there is no such statement in the archived log"))
+}
+
+// wholeBehind refuses to call a statement the last of its kind when a part of the log behind it cannot be
+// read.
+func (h *history) wholeBehind(i int) error {
+	for _, r := range h.stretches {
+		if r.end > i && fault.Is(r.hole, fault.Integrity) {
+			return r.hole
+		}
+	}
+	return h.broken
 }
 
 // lastStatement returns where the last transaction of a segment begins that has a statement; nil if none

@@ -90,7 +90,14 @@ func (h *history) leave(ctx context.Context, next *catalog.Timeline) error {
 		return nil
 	}
 	i, there := h.find(next.Parent, next.ParentSegment)
-	if !there { // broken before it
+	if !there { // broken before it: what is left behind it is not the past of what follows
+		past := func(s *catalog.Segment) bool { return s.Timeline == next.Parent && s.First > next.ParentSegment }
+		h.segments = slices.DeleteFunc(h.segments, past)
+		h.stretches = slices.DeleteFunc(h.stretches, func(r stretch) bool { return r.first >= len(h.segments) })
+		h.bases = slices.DeleteFunc(h.bases, func(b *catalog.Base) bool { return b.Timeline == next.Parent && b.Segment >= next.ParentSegment })
+		if n := len(h.stretches); n > 0 {
+			h.stretches[n-1].end = min(h.stretches[n-1].end, len(h.segments))
+		}
 		if n := len(h.stretches); n > 0 && h.stretches[n-1].hole == nil {
 			h.stretches[n-1].hole = fault.New(fault.Integrity, "read the chain", catalog.SegmentKey(next.Parent, next.ParentSegment, next.ParentSegment), errors.New("the segment is missing")).
 				WithHint("Run `tidemark verify` to see what is missing; points before it can still be restored.")
@@ -218,6 +225,8 @@ func (h *history) readLog(ctx context.Context, t *catalog.Timeline) error {
 			} else {
 				h.stretches = append(h.stretches, stretch{first: first, end: len(h.segments), hole: broken})
 			}
+		} else if n > 0 && h.stretches[n-1].hole == nil {
+			h.stretches[n-1].hole = broken // the beginning is missing
 		}
 		h.broken = broken
 		if broken == nil {

@@ -24,6 +24,9 @@ type Daemon struct {
 	done chan struct{} // closed when it has ended, with err
 	err  error
 	Last Status // as last read
+
+	// BackupsMayFail lets Await go on when a base backup has failed: it is taken again.
+	BackupsMayFail bool
 }
 
 // Status is the part of the status that the story tells. 64-bit integers are strings in it.
@@ -138,7 +141,7 @@ func (d *Daemon) Await(ctx context.Context, limit time.Duration, ok func(Status)
 		switch {
 		case err == nil && ok(c):
 			return nil
-		case err == nil && c.LastBackup.Error != "":
+		case err == nil && c.LastBackup.Error != "" && !d.BackupsMayFail:
 			return errors.New("the base backup failed: " + c.LastBackup.Error)
 		case time.Now().After(deadline):
 			return fmt.Errorf("nothing after %s; state %s, error %q, %v\n%s", limit, c.State, c.Error, err, d.Tail())

@@ -42,7 +42,7 @@ func encrypted(t *testing.T, plain servertest.Binaries) {
 		t.Errorf("check: %v", err)
 	}
 	for _, want := range []string{"none can be taken here: copy " + w.srv.Addr + ": 1 tablespaces are encrypted: d/e", "Turn this encryption off, or set base.engine to xtrabackup",
-		"the server encrypts its binlog (binlog_encryption)", "Keep the archive and state_dir on encrypted disks"} {
+		"the server encrypts its binlog; the archive holds it in the clear", "Name encryption.recipients"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("check does not say %q:\n%s", want, out)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"strings"
 	"time"
 
@@ -37,39 +38,52 @@ type Fork struct {
 // mostAbandoned bounds what a timeline's description names of them.
 const mostAbandoned = 10_000
 
-// FindFork finds where a server's history leaves a timeline.
+// FindFork finds where a server's history leaves a timeline. It reads few manifests: a server that has all
+// before a segment has all before the earlier ones.
 func (c *Catalog) FindFork(ctx context.Context, timeline uint32, server History) (*Fork, error) {
-	var common, last *Segment // the newest whose beginning the server has, and the newest
-	var behind []*Segment     // those behind it
-	for s, err := range c.Segments(ctx, timeline, 0) {
-		if err != nil {
-			return nil, err
-		}
-		last = s
-		before, err := s.Before.LogState(c.Cluster.Flavor)
-		if err != nil {
-			return nil, damaged("read", segmentKey(s.Timeline, s.First, s.Last), err)
-		}
-		if server.HasAll(before) {
-			common, behind = s, behind[:0]
-		} else if common != nil {
-			behind = append(behind, s)
-		}
+	spans, err := c.cover(ctx, timeline, 0)
+	if err != nil {
+		return nil, err
 	}
-	if common == nil {
+	if len(spans) == 0 {
+		return c.apart(ctx, timeline, nil)
+	}
+	last, err := c.segment(ctx, timeline, spans[len(spans)-1])
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	// The first of which the server lacks something before it; the one before that is the newest whose
+	// beginning it has.
+	i := sort.Search(len(spans), func(i int) bool {
+		s, err := c.segment(ctx, timeline, spans[i])
+		if err == nil {
+			var before *gtid.State
+			if before, err = s.Before.LogState(c.Cluster.Flavor); err == nil {
+				return !server.HasAll(before)
+			}
+		}
+		failed = errors.Join(failed, err)
+		return true
+	}) - 1
+	switch {
+	case failed != nil:
+		return nil, failed
+	case i < 0:
 		return c.apart(ctx, timeline, last)
+	}
+	common, err := c.segment(ctx, timeline, spans[i])
+	if err != nil {
+		return nil, err
 	}
 	f, err := c.forkIn(ctx, common, server)
 	if err != nil {
 		return nil, err
 	}
-	if f.Last.IsZero() && len(common.Stored.Recipients) > 0 {
-		behind = append([]*Segment{common}, behind...)
-	}
-	if f.Segment == 0 && common.First == 1 { // not even the first transaction of the log
+	if f.Segment == 0 { // not even the first transaction of the log
 		return c.apart(ctx, timeline, last)
 	}
-	return f, c.abandon(ctx, f, behind, last)
+	return f, c.abandon(ctx, f, spans[i+1:], last)
 }
 
 // End returns the end of a timeline's log as a fork: what follows it there has nothing to do with it.
@@ -155,14 +169,22 @@ func (c *Catalog) forkIn(ctx context.Context, s *Segment, server History) (*Fork
 func (c *Catalog) seedAt(ctx context.Context, f *Fork, s *Segment, end uint64) error {
 	if end == s.Source.Start {
 		f.Segment, f.BodyOffset = s.First-1, 0
-		if s.First > 1 { // the end of the segment before
-			prev, err := c.segmentAt(ctx, s.Timeline, s.First-1)
-			if err != nil {
-				return err
-			}
-			f.BodyOffset = prev.Members[len(prev.Members)-1].BodyBytes
+		if s.First == 1 {
+			return nil
 		}
-		return nil
+		prev, err := c.segmentAt(ctx, s.Timeline, s.First-1) // the fork is its end
+		if err != nil {
+			return err
+		}
+		f.BodyOffset = prev.Members[len(prev.Members)-1].BodyBytes
+		if prev.Tail.GTID == "" {
+			return nil
+		}
+		f.LastTime = prev.Commit.Last
+		if f.Last, err = gtid.Parse(prev.Tail.GTID); err == nil {
+			f.Before, err = prev.Tail.Before.LogState(c.Cluster.Flavor)
+		}
+		return err
 	}
 	start, before := s.Source.Start, s.ChainBefore
 	for _, m := range s.Members {
@@ -205,8 +227,8 @@ func (c *Catalog) bodyDigest(ctx context.Context, s *Segment, offset, length uin
 	return Digest{}, err
 }
 
-// abandon names what lies behind a fork.
-func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []*Segment, last *Segment) error {
+// abandon names what lies behind a fork, in the segments there and at its own.
+func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []span, last *Segment) error {
 	if c.Cluster.Flavor == gtid.MySQL {
 		f.Abandoned = nil
 		all, err := gtid.ParseSet(last.After.GTID)
@@ -222,15 +244,19 @@ func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []*Segment, last 
 		}
 		return nil
 	}
-	for _, s := range behind {
+	if len(last.Stored.Recipients) > 0 { // encrypted: only the last ones are known
+		f.Abandoned = strings.Split(last.After.GTID, ",")
+		return nil
+	}
+	for _, span := range behind {
 		if len(f.Abandoned) > mostAbandoned {
 			break
 		}
-		r, err := c.OpenSegment(ctx, s)
-		if fault.Is(err, fault.WrongKey) { // encrypted: its last ones are known
-			f.Abandoned = strings.Split(last.After.GTID, ",")
-			return nil
+		s, err := c.segment(ctx, last.Timeline, span)
+		if err != nil {
+			return err
 		}
+		r, err := c.OpenSegment(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -327,4 +353,14 @@ func (c *Catalog) Lineage(ctx context.Context, number uint32) ([]*Timeline, erro
 		list = append(list, t)
 	}
 	return list, nil
+}
+
+// SamePosition reports whether a position as a server writes it is that of a log.
+func SamePosition(f gtid.Flavor, text string, s *gtid.State) (bool, error) {
+	if f == gtid.MySQL {
+		set, err := gtid.ParseSet(text)
+		return err == nil && s.Set() != nil && set.Equal(s.Set()), err
+	}
+	p, err := gtid.ParsePosition(text)
+	return err == nil && p.Equal(s.Position()), err
 }

@@ -8,6 +8,7 @@ import (
 
 	"tidemark/basebackup"
 	"tidemark/internal/catalog"
+	"tidemark/internal/config"
 	"tidemark/internal/daemon"
 	"tidemark/internal/fault"
 	"tidemark/replica"
@@ -63,7 +64,7 @@ func (a *app) runBackup(ctx context.Context, name string) (*backupResult, error)
 	if err != nil {
 		return nil, err
 	}
-	host, _, err := daemon.Choose(ctx, cl, replica.Choice{}, a.Clock)
+	host, _, err := daemon.Choose(ctx, cl, replica.Choice{}, config.Address{}, a.Clock)
 	if err != nil {
 		return nil, err
 	}

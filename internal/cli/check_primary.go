@@ -31,7 +31,7 @@ func (c *checker) primary(ctx context.Context) {
 	for _, host := range c.cl.Hosts {
 		c.host(ctx, host, servers)
 	}
-	host, _, err := daemon.Choose(ctx, c.cl, replica.Choice{}, c.a.Clock)
+	host, _, err := daemon.Choose(ctx, c.cl, replica.Choice{}, config.Address{}, c.a.Clock)
 	if err != nil {
 		c.fail("hosts", err)
 		return

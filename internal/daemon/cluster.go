@@ -44,6 +44,7 @@ type view struct {
 	server     *replica.Server // streamed from, or last streamed from
 	host       config.Address
 	tried      config.Address // the host that was chosen last
+	elsewhere  bool           // it is not the primary, which has purged what we need
 	since      time.Time      // when that connection was made
 	semi       semiView
 	err        error // of the last failure, while it lasts
@@ -195,7 +196,7 @@ func (c *cluster) dir(name string) string {
 
 // probe asks the host that is to be archived what it is.
 func (c *cluster) probe(ctx context.Context) (*replica.Server, error) {
-	_, o, err := Choose(ctx, c.cfg, replica.Choice{}, c.o.Clock)
+	_, o, err := Choose(ctx, c.cfg, replica.Choice{}, config.Address{}, c.o.Clock)
 	if err != nil {
 		return nil, err
 	}

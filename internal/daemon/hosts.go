@@ -19,19 +19,23 @@ func Connection(cl *config.Cluster, host config.Address) (replica.Options, error
 }
 
 // Choose returns the host of a cluster to archive, of several the one that the configuration says.
-// choice tells what is archived so far.
-func Choose(ctx context.Context, cl *config.Cluster, choice replica.Choice, clk clock.Clock) (config.Address, replica.Options, error) {
+// choice tells what is archived so far. Where one is to be avoided, any other will do.
+func Choose(ctx context.Context, cl *config.Cluster, choice replica.Choice, avoid config.Address, clk clock.Clock) (config.Address, replica.Options, error) {
+	var hosts []config.Address
 	for _, host := range cl.Hosts {
+		if host == avoid {
+			continue
+		}
 		o, err := Connection(cl, host)
 		if err != nil {
 			return config.Address{}, o, err
 		}
-		choice.Hosts = append(choice.Hosts, o)
+		hosts, choice.Hosts = append(hosts, host), append(choice.Hosts, o)
 	}
-	choice.Any = cl.Follow == config.FollowAny
+	choice.Any = cl.Follow == config.FollowAny || len(hosts) < len(cl.Hosts)
 	i, err := replica.Choose(ctx, choice, clk.Now)
 	if err != nil {
 		return config.Address{}, replica.Options{}, err
 	}
-	return cl.Hosts[i], choice.Hosts[i], nil
+	return hosts[i], choice.Hosts[i], nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-mysql-org/go-mysql/client"
 	"go.uber.org/zap"
@@ -34,21 +35,25 @@ type parting struct {
 func (p *parting) Error() string { return p.err.Error() }
 func (p *parting) Unwrap() error { return p.err }
 
-// apart ends the session because of err, which is about the primary. Where it is not clear which host
-// that is, an operator must say so.
-func (c *cluster) apart(reason string, err error) error {
-	host, many := c.cfg.Hosts[0], len(c.cfg.Hosts) > 1
-	if many && reason == reasonGap {
-		c.mu.Lock()
-		host = c.view.tried
-		c.mu.Unlock()
-	} else if many {
-		lacking := replica.Lacking(err)
-		if len(lacking) != 1 {
-			return fault.New(fault.Primary, "continue the archive", c.cfg.Name, err).
-				WithHint("It is not clear which host is the primary: let only that one take writes, or list only that one, and start again.")
-		}
+// isParting reports whether an error ends a session for a new timeline.
+func isParting(err error) bool {
+	var p *parting
+	return errors.As(err, &p)
+}
+
+// apart is the end of the session because of err, which is about a host. Where it is not clear which one is
+// the primary, it returns what is to be done.
+func (c *cluster) apart(reason string, host config.Address, err error) error {
+	lacking := replica.Lacking(err)
+	switch {
+	case reason == reasonGap:
+	case len(lacking) == 1:
 		host = c.cfg.Hosts[lacking[0]]
+	case len(lacking) > 1:
+		return fault.New(fault.Primary, "continue the archive", c.cfg.Name, err).
+			WithHint("It is not clear which host is the primary: let only that one take writes, or list only that one.")
+	case replica.Unchosen(err):
+		return err
 	}
 	return &parting{reason: reason, host: host, err: err}
 }
@@ -72,11 +77,11 @@ func (c *cluster) part(ctx context.Context, p *parting) error {
 	if err != nil {
 		return err
 	}
-	fork, reason, err := c.fork(ctx, o, conn, server, p)
+	parent, fork, reason, err := c.fork(ctx, o, conn, server, p)
 	if err != nil {
 		return err
 	}
-	t := &catalog.Timeline{Number: c.timeline.Number + 1, Parent: c.timeline.Number, ParentSegment: fork.Segment, ParentBodyOffset: fork.BodyOffset,
+	t := &catalog.Timeline{Number: c.timeline.Number + 1, Parent: parent, ParentSegment: fork.Segment, ParentBodyOffset: fork.BodyOffset,
 		Position: fork.Position, Seed: fork.Seed, Reason: reason, Created: c.o.Clock.Now(), Abandoned: fork.Abandoned}
 	if reason != reasonFork {
 		start, err := replica.StartPosition(conn, server.Flavor)
@@ -121,7 +126,7 @@ func (c *cluster) mayPart(ctx context.Context, conn *client.Conn, p *parting) (*
 	}
 	for _, t := range lineage {
 		for _, text := range t.Abandoned {
-			if has(history, server.Flavor, text) {
+			if c.leftBehind(history, server.Flavor, text) {
 				return nil, fault.New(fault.Primary, "follow", p.host.String(), fmt.Errorf("it has %s, which timeline %d left behind: it is the server that was parted from", text, t.Number)).
 					WithHint("Rebuild that server as a replica of the primary. To archive it all the same, use another cluster name.")
 			}
@@ -130,60 +135,93 @@ func (c *cluster) mayPart(ctx context.Context, conn *client.Conn, p *parting) (*
 	return server, nil
 }
 
-// has reports whether a server has any of what a timeline calls abandoned.
-func has(h *replica.History, flavor gtid.Flavor, text string) bool {
+// leftBehind reports whether a server has any of what a timeline calls abandoned. A MariaDB server that
+// was rebuilt and is the primary again counts on, and its earlier numbers prove nothing.
+func (c *cluster) leftBehind(h *replica.History, flavor gtid.Flavor, text string) bool {
 	if flavor == gtid.MySQL {
 		set, err := gtid.ParseSet(text)
 		return err == nil && h.Intersects(set)
 	}
 	g, err := gtid.Parse(text)
-	return err == nil && h.Has(g)
+	if err != nil || !h.Has(g) {
+		return false
+	}
+	if reached := c.arch.Reached(); reached != nil {
+		for _, later := range reached.List() {
+			if later.Domain == g.Domain && later.Server == g.Server && later.Seq >= g.Seq {
+				return false
+			}
+		}
+	}
+	return true
 }
 
-// fork finds where the host's history leaves the archived one, and whether it does so at all or is
-// another one from its beginning. Equal numbers prove nothing: a server that was reset counts from 1
-// again.
-func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn, server *replica.Server, p *parting) (*catalog.Fork, string, error) {
+// fork finds where the host's history leaves the archived one, on which timeline of its past, and whether
+// it does so at all or is another one from its beginning. Equal numbers prove nothing: a server that was
+// reset counts from 1 again.
+func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn, server *replica.Server, p *parting) (uint32, *catalog.Fork, string, error) {
 	number := c.timeline.Number
-	end, err := c.cat.End(ctx, number)
-	if err != nil || p.reason == reasonGap {
-		return end, p.reason, err
+	apart := func(reason string) (uint32, *catalog.Fork, string, error) {
+		end, err := c.cat.End(ctx, number)
+		return number, end, reason, err
 	}
 	last, err := c.cat.Last(ctx, number)
-	if err != nil || last == nil {
-		return end, reasonReset, err
+	switch {
+	case err != nil:
+		return 0, nil, "", err
+	case p.reason == reasonGap:
+		return apart(reasonGap)
+	case last == nil && !c.timeline.Continues():
+		return apart(reasonReset)
 	}
-	history, err := replica.ReadHistory(conn, server.Flavor)
-	if err != nil {
-		return nil, "", err
-	}
-	if last.Source.ServerID == server.ID && last.Source.ServerUUID == server.UUID {
+	known := last != nil && last.Source.ServerID == server.ID && last.Source.ServerUUID == server.UUID
+	if known {
 		// The server that was archived: it has lost its end in a crash, or its binlog is another one.
 		format, err := c.format(ctx, o, last.Source.File)
 		if err != nil && !errors.Is(err, replica.ErrNoFile) {
-			return nil, "", err
+			return 0, nil, "", err
 		}
 		if err != nil || format.Fingerprint() != last.Source.Format {
-			return end, reasonReset, nil
+			return apart(reasonReset)
 		}
 	}
-	fork, err := c.cat.FindFork(ctx, number, history)
+	history, err := replica.ReadHistory(conn, server.Flavor)
+	if err != nil {
+		return 0, nil, "", err
+	}
+	on := c.timeline
+	fork, err := c.cat.FindFork(ctx, on.Number, history)
+	for err == nil && fork.Apart && on.Continues() { // it parted earlier
+		if on, err = c.cat.TimelineAt(ctx, on.Parent); err == nil {
+			fork, err = c.cat.FindFork(ctx, on.Number, history)
+		}
+	}
+	if err == nil && on != c.timeline && last != nil {
+		if c.cat.Cluster.Flavor == gtid.MySQL {
+			fork.Abandoned = append(fork.Abandoned, last.After.GTID)
+		} else {
+			fork.Abandoned = append(fork.Abandoned, strings.Split(last.After.GTID, ",")...)
+		}
+	}
+	if err == nil {
+		fork.Abandoned, err = history.Without(fork.Abandoned)
+	}
 	switch {
 	case err != nil:
-		return nil, "", err
-	case fork.Apart:
-		return end, reasonReset, nil
+		return 0, nil, "", err
+	case fork.Apart, len(fork.Abandoned) == 0 && known: // it has all by number, and is not the same
+		return apart(reasonReset)
 	case len(fork.Abandoned) == 0: // it has all: what failed is something else
-		return nil, "", p.err
+		return 0, nil, "", p.err
 	}
-	same, err := c.sameTransaction(ctx, o, server, fork)
-	if errors.Is(err, replica.ErrPurged) {
-		return end, reasonGap, nil
+	same, err := c.sameTransaction(ctx, o, server, known, history, fork)
+	switch {
+	case errors.Is(err, replica.ErrPurged):
+		return apart(reasonGap)
+	case err == nil && !same:
+		return apart(reasonReset)
 	}
-	if err == nil && !same {
-		return end, reasonReset, nil
-	}
-	return fork, reasonFork, err
+	return on.Number, fork, reasonFork, err
 }
 
 // format reads the format description of a file of a server.
@@ -201,11 +239,12 @@ func (c *cluster) format(ctx context.Context, o replica.Options, file string) (*
 }
 
 // sameTransaction asks for the last transaction that both histories have, and reports whether it was
-// committed at the same time in both. Where the server orders domains otherwise, another one comes
-// first, and nothing is known against it. MySQL's GTIDs say by themselves which server's they are.
-func (c *cluster) sameTransaction(ctx context.Context, o replica.Options, server *replica.Server, f *catalog.Fork) (bool, error) {
-	if server.Flavor == gtid.MySQL || f.Last.IsZero() {
-		return true, nil
+// committed at the same time in both. Where the server has others in another order another one comes
+// first, and nothing is known against it. The GTIDs of MySQL say which server's they are: only that server
+// can have given one twice.
+func (c *cluster) sameTransaction(ctx context.Context, o replica.Options, server *replica.Server, known bool, h *replica.History, f *catalog.Fork) (bool, error) {
+	if server.Flavor == gtid.MySQL && !known || f.Last.IsZero() {
+		return !known, nil
 	}
 	r := replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, After: f.Before.String()}
 	src, err := replica.Open(ctx, o, r.Fixed, c.o.Clock)
@@ -216,8 +255,8 @@ func (c *cluster) sameTransaction(ctx context.Context, o replica.Options, server
 	for {
 		ev, err := src.Next()
 		switch {
-		case errors.Is(err, replica.ErrDiverged): // not in its binlog: it was set up from a copy
-			return true, nil
+		case errors.Is(err, replica.ErrDiverged): // not in its binlog: it may have been set up from a copy, just there
+			return h.Applied().String() == f.Position.GTID, nil
 		case err != nil:
 			return false, err
 		case ev.First && ev.Begin:

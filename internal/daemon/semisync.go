@@ -20,6 +20,7 @@ type semiView struct {
 	primary *replica.SemiSync // as last asked; nil: not known
 	told    string            // what was logged last: why the promise is not kept, or ""
 	begun   bool              // anything was logged
+	again   time.Duration     // after which a connection that does not acknowledge is made anew
 }
 
 // broken says why commits do not wait for our acknowledgement, or "".
@@ -88,8 +89,12 @@ func (v *semiView) fill(m *pb.Cluster, ack config.Ack, s archiver.Stats) {
 	}
 }
 
-// againEvery is how often at most a connection is made anew to acknowledge over it.
-const againEvery = 15 * time.Second
+// A connection is made anew to acknowledge over it after so long, twice as long each time that it did not
+// help, up to the last.
+const (
+	againFirst = 15 * time.Second
+	againLast  = 5 * time.Minute
+)
 
 // acknowledgeAgain ends a connection that could not acknowledge, because the archive was behind the
 // spool when it was made, once it no longer is.
@@ -98,8 +103,9 @@ func (c *cluster) acknowledgeAgain(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cfg.Ack == config.AckNone || c.leave == nil || c.view.semi.safe || s.UploadError != nil || !c.arch.Drained() ||
-		now.Sub(c.view.since) < againEvery {
+		now.Sub(c.view.since) < c.view.semi.again {
 		return
 	}
+	c.view.semi.again = min(2*c.view.semi.again, againLast)
 	c.leave(errDrained)
 }

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"tidemark/archiver"
 	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/fault"
 	"tidemark/replica"
@@ -23,49 +26,52 @@ var (
 	errDrained = errors.New("the archive has caught up with the spool: acknowledgements begin again")
 )
 
+// course is how the next connection is made, after what happened to the last ones.
+type course struct {
+	byGTID   bool           // the file that held our end was purged, and the log goes on right behind it
+	avoid    config.Address // the primary, while another host may still have what it has purged
+	diverged time.Time      // since when the primary has another history, or has purged what we need; zero: it has not
+	damaged  string         // place of the last event with a wrong checksum
+}
+
 // stream keeps a connection to the primary until ctx ends. What fails is tried again with full
-// jitter; it returns an error when only an operator can help.
+// jitter; it returns an error when only an operator can help, or a new timeline begins.
 func (c *cluster) stream(ctx context.Context) error {
-	byGTID, first := false, true
-	var damaged string     // place of the last event with a wrong checksum
-	var diverged time.Time // since when the primary has another history; zero: it has not
+	var on course
+	first := c.sessions == 1 // words of refusal count only before anything was archived by this process
 	if c.spoolFailed {
 		c.spoolFailed = false
 		c.arch.Drain(ctx, drainWithin)
 	}
 	for try := 0; ; try++ {
 		received := c.arch.Stats().ReceivedBytes
-		err := c.connect(ctx, byGTID)
+		err := c.connect(ctx, on)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if c.arch.Stats().ReceivedBytes > received {
-			try, first, byGTID, diverged = 0, false, false, time.Time{}
+			try, first, on = 0, false, course{damaged: on.damaged}
 		}
+		parts := false
 		switch {
 		case errors.Is(err, archiver.ErrSpool):
 			return err
 		case errors.Is(err, errMoved), errors.Is(err, errDrained):
 			c.log.Info("connecting anew", zap.Error(err))
+			on = course{}
 			continue
 		case errors.Is(err, archiver.ErrFull):
 			if err := c.released(ctx, err); err != nil {
 				return err
 			}
 			continue
-		case errors.Is(err, replica.ErrNoFile) && !byGTID:
-			byGTID = true // the file is gone: the server may still have what follows, by GTID
-			continue
-		case errors.Is(err, replica.ErrPurged):
-			return c.apart(reasonGap, err)
-		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrNoFile):
-			if diverged.IsZero() {
-				diverged = c.o.Clock.Now()
+		case errors.Is(err, replica.ErrNoFile) && !on.byGTID:
+			if on.byGTID, err = c.vanished(ctx, err); on.byGTID {
+				continue
 			}
-			if c.o.Clock.Now().Sub(diverged) >= c.cfg.ForkGrace {
-				return c.apart(reasonFork, err)
-			}
-			first = false
+			parts = errors.Is(err, replica.ErrPurged) || errors.Is(err, replica.ErrDiverged)
+		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
+			parts = true
 		case fault.Is(err, fault.Config):
 			return err
 		case first && refused(err):
@@ -74,10 +80,15 @@ func (c *cluster) stream(ctx context.Context) error {
 			c.mu.Lock()
 			c.view.checksums++
 			c.mu.Unlock()
-			if err.Error() == damaged {
+			if err.Error() == on.damaged {
 				return fault.New(fault.Integrity, "read the binlog", c.cfg.Name, err)
 			}
-			damaged = err.Error()
+			on.damaged = err.Error()
+		}
+		if first = first && !parts; !parts {
+			on.diverged = time.Time{}
+		} else if err = c.parts(&on, err); isParting(err) {
+			return err
 		}
 		c.mu.Lock()
 		c.view.reconnects++
@@ -87,6 +98,79 @@ func (c *cluster) stream(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// parts ends the session, by a parting, when a primary has had another history, or has lacked what we need,
+// for as long as is waited for it to change. Meanwhile what it has purged is looked for elsewhere.
+func (c *cluster) parts(on *course, err error) error {
+	now := c.o.Clock.Now()
+	if on.diverged.IsZero() {
+		on.diverged = now
+	}
+	gap := errors.Is(err, replica.ErrPurged)
+	several := len(c.cfg.Hosts) > 1
+	if gap && several && on.avoid == (config.Address{}) {
+		on.avoid = c.tried()
+	}
+	switch {
+	case gap && !several:
+		return c.apart(reasonGap, c.tried(), err)
+	case now.Sub(on.diverged) < c.cfg.ForkGrace:
+		return err
+	case on.avoid != (config.Address{}):
+		return c.apart(reasonGap, on.avoid, err)
+	}
+	return c.apart(reasonFork, c.tried(), err)
+}
+
+// tried is the host that was chosen last.
+func (c *cluster) tried() config.Address {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.tried
+}
+
+// vanished finds out why the place behind which we go on is not in the files of the server that we had it
+// from. Its file may have been purged: if the log goes on right behind our end, it is asked for by GTID, else
+// there is a gap. A file that should still be there, and is shorter or gone, is another history.
+func (c *cluster) vanished(ctx context.Context, why error) (byGTID bool, _ error) {
+	resume, err := c.arch.Resume(ctx)
+	if err != nil {
+		return false, err
+	}
+	o, err := Connection(c.cfg, c.tried())
+	if err != nil {
+		return false, err
+	}
+	conn, err := replica.Dial(ctx, o)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	files, err := replica.Files(conn)
+	if err != nil {
+		return false, err
+	}
+	if !older(resume.From.File, files[0].File) {
+		return false, fault.New(fault.Primary, "go on at", resume.From.String(), fmt.Errorf("%w: %w", replica.ErrDiverged, why))
+	}
+	start, err := replica.StartPosition(conn, c.cat.Cluster.Flavor)
+	if err != nil {
+		return false, err
+	}
+	if same, err := catalog.SamePosition(c.cat.Cluster.Flavor, start, resume.Reached); same || err != nil {
+		return same, err
+	}
+	return false, fault.New(fault.Primary, "go on at", resume.From.String(), fmt.Errorf("%w: %w", replica.ErrPurged, why))
+}
+
+// older reports whether a binlog file comes before another one of the same name.
+func older(file, than string) bool {
+	name, number, ok := strings.Cut(file, ".")
+	first, oldest, also := strings.Cut(than, ".")
+	n, err := strconv.ParseUint(number, 10, 64)
+	m, merr := strconv.ParseUint(oldest, 10, 64)
+	return ok && also && err == nil && merr == nil && name == first && n < m
 }
 
 // drainWithin bounds how long what a failed spool holds may take to be archived before reading goes on.
@@ -105,13 +189,13 @@ func (c *cluster) released(ctx context.Context, err error) error {
 }
 
 // connect streams over one connection until it fails.
-func (c *cluster) connect(ctx context.Context, byGTID bool) error {
+func (c *cluster) connect(ctx context.Context, on course) error {
 	c.enter(connecting)
 	resume, err := c.arch.Resume(ctx)
 	if err != nil {
 		return err
 	}
-	host, o, err := Choose(ctx, c.cfg, replica.Choice{LastID: resume.ServerID, LastUUID: resume.UUID, Reached: resume.Reached}, c.o.Clock)
+	host, o, err := Choose(ctx, c.cfg, replica.Choice{LastID: resume.ServerID, LastUUID: resume.UUID, Reached: resume.Reached}, on.avoid, c.o.Clock)
 	if err != nil {
 		return err
 	}
@@ -120,7 +204,7 @@ func (c *cluster) connect(ctx context.Context, byGTID bool) error {
 	c.mu.Unlock()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, byGTID) }, c.o.Clock)
+	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, on.byGTID) }, c.o.Clock)
 	if err != nil {
 		return err
 	}
@@ -128,7 +212,10 @@ func (c *cluster) connect(ctx context.Context, byGTID bool) error {
 	c.mu.Lock()
 	c.view.server, c.view.host, c.view.err, c.view.state = src.Server, host, nil, streaming
 	c.view.semi.safe, c.view.semi.stream, c.view.semi.primary = resume.Safe, src, nil
-	c.view.since, c.leave = c.o.Clock.Now(), leave
+	if resume.Safe || c.view.semi.again == 0 {
+		c.view.semi.again = againFirst
+	}
+	c.view.since, c.leave, c.view.elsewhere = c.o.Clock.Now(), leave, on.avoid != (config.Address{})
 	c.mu.Unlock()
 	c.log.Info("streaming", zap.Stringer("host", host), zap.String("version", src.Server.Version), zap.Uint32("server_id", src.Server.ID),
 		zap.Stringer("from", resume.From), zap.Bool("other server", resume.Other))
@@ -153,10 +240,10 @@ func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Ser
 	switch {
 	case resume.Fresh:
 		r.From, err = c.start(ctx, o)
-	case s.ID != resume.ServerID || s.UUID != resume.UUID:
+	case s.ID != resume.ServerID || s.UUID != resume.UUID, byGTID:
 		r.From, r.After = binlog.Point{}, resume.Reached.String()
 		resume.Other = true
-	case byGTID, r.From.Offset >= 1<<32:
+	case r.From.Offset >= 1<<32:
 		r.From, r.After, r.Expect = binlog.Point{}, resume.After, resume.From
 		resume.ByGTID = true
 	}

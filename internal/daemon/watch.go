@@ -99,7 +99,13 @@ func (c *cluster) moved(ctx context.Context, conn *client.Conn, host config.Addr
 	if err != nil || !server.ReadOnly {
 		return err
 	}
-	other, _, err := Choose(ctx, c.cfg, replica.Choice{Reached: c.arch.Reached()}, c.o.Clock)
+	c.mu.Lock()
+	behind := c.view.elsewhere && c.arch.Stats().Received.Point != c.view.primary.Point
+	c.mu.Unlock()
+	if behind { // the primary does not have what is still to come here
+		return nil
+	}
+	other, _, err := Choose(ctx, c.cfg, replica.Choice{Reached: c.arch.Reached()}, config.Address{}, c.o.Clock)
 	if err != nil || other == host { // none takes writes now: this one goes on being archived
 		return nil
 	}
