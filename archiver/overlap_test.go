@@ -138,6 +138,7 @@ func TestDiverged(t *testing.T) {
 		{"another server, another name", one("c.7", failover(4)), "0-7-4", ""},
 		{"another server that lacks it", one("c.7", failover(6)), "0-7-5", "transaction 0-7-6 comes where 0-7-5 is expected"},
 		{"the same server, renamed files", one("c.7", longer(base(binlogtest.Options{}))), "0-7-4", ""},
+		{"the same server, reset, as far again", one("c.7", longer(base(binlogtest.Options{Time: 1800000000}))), "0-7-4", "it was committed at"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)

@@ -185,37 +185,46 @@ func TestFork(t *testing.T) {
 func TestReset(t *testing.T) {
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
 		harness.Use(t, b)
-		c := start(t, b, 1, false)
-		c.server().Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(99))")
-		a := archive(t, b, c, "")
-		c.insert("before", 5)
-		a.archived()
-		before := content(c.server())
-		first := a.d.Last.LastBackup.ID
-		if c.mysql {
-			c.server().Exec("RESET BINARY LOGS AND GTIDS")
-		} else {
-			c.server().Exec("RESET MASTER")
-		}
-		c.insert("after", 30) // as many as the log was long, and more
-		a.await("a new base backup", func(s harness.Status) bool { return s.LastBackup.ID > first })
-		c.insert("last", 2)
-		a.archived()
-		all := a.timelines()
-		if len(all) != 2 || all[1].Reason != "reset" {
-			t.Fatalf("%+v", all)
-		}
-		a.stop()
-		if out, err := a.run("verify", "shop", "--data"); err != nil {
-			t.Errorf("verify: %v\n%s", err, out)
-		}
-		if got, want := a.restored(), content(c.server()); got != want {
-			t.Errorf("restored: %s\nthe primary: %s", got, want)
-		}
-		if got := a.restored("--timeline", "1"); got != before {
-			t.Errorf("timeline 1: %s\nbefore the reset: %s", got, before)
+		for _, rotations := range []int{0, 2} { // the archived file has a name that there is again, or not
+			t.Run(fmt.Sprint(rotations), func(t *testing.T) { reset(t, b, rotations) })
 		}
 	})
+}
+
+func reset(t *testing.T, b servertest.Binaries, rotations int) {
+	c := start(t, b, 1, false)
+	for range rotations {
+		c.server().Exec("FLUSH BINARY LOGS")
+	}
+	c.server().Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(99))")
+	a := archive(t, b, c, "")
+	c.insert("before", 5)
+	a.archived()
+	before := content(c.server())
+	first := a.d.Last.LastBackup.ID
+	if c.mysql {
+		c.server().Exec("RESET BINARY LOGS AND GTIDS")
+	} else {
+		c.server().Exec("RESET MASTER")
+	}
+	c.insert("after", 30) // as many as the log was long, and more
+	a.await("a new base backup", func(s harness.Status) bool { return s.LastBackup.ID > first })
+	c.insert("last", 2)
+	a.archived()
+	all := a.timelines()
+	if len(all) != 2 || all[1].Reason != "reset" {
+		t.Fatalf("%+v", all)
+	}
+	a.stop()
+	if out, err := a.run("verify", "shop", "--data"); err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	if got, want := a.restored(), content(c.server()); got != want {
+		t.Errorf("restored: %s\nthe primary: %s", got, want)
+	}
+	if got := a.restored("--timeline", "1"); got != before {
+		t.Errorf("timeline 1: %s\nbefore the reset: %s", got, before)
+	}
 }
 
 // TestGap: binlogs are purged that were not archived. That is recorded with both its ends, a base
@@ -266,5 +275,35 @@ func TestGap(t *testing.T) {
 		if exitCode(err) != 13 {
 			t.Errorf("into the gap: %v\n%s", err, out)
 		}
+	})
+}
+
+// TestOutage: the only replica that takes writes is behind while the primary is down, for longer than is
+// waited before a fork. It is no primary: nothing happens until the primary is back, and then it goes on.
+func TestOutage(t *testing.T) {
+	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
+		harness.Use(t, b)
+		c := start(t, b, 2, false)
+		c.server().Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(99))")
+		a := archive(t, b, c, "")
+		c.insert("common", 3)
+		c.catchUp()
+		if c.mysql {
+			c.servers[1].Exec("STOP REPLICA SQL_THREAD", "CHANGE REPLICATION SOURCE TO source_delay=3600", "START REPLICA", "SET GLOBAL super_read_only=OFF", "SET GLOBAL read_only=OFF")
+		} else {
+			c.servers[1].Exec("STOP SLAVE", "CHANGE MASTER TO master_delay=3600", "START SLAVE", "SET GLOBAL read_only=OFF")
+		}
+		c.insert("delayed", 3)
+		a.archived()
+		c.server().Kill()
+		time.Sleep(6 * time.Second)
+		a.await("waiting", func(s harness.Status) bool { return s.State == "STATE_WAITING" || s.State == "STATE_CONNECTING" })
+		c.server().Restart()
+		c.insert("after", 3)
+		a.archived()
+		if n := len(a.timelines()); n != 1 {
+			t.Errorf("%d timelines", n)
+		}
+		a.stop()
 	})
 }
