@@ -79,17 +79,8 @@ func (s *session) trigger() error {
 	return s.replace("TRIGGER", name, fmt.Sprintf("BEFORE UPDATE ON t3 FOR EACH ROW SET NEW.n = COALESCE(OLD.n, 0) + %d", s.rng.IntN(10)))
 }
 
-// routine chooses a name of a procedure or function. On MySQL each worker has its own: of a CREATE and a
-// DROP … IF EXISTS of one name at the same time it may log the one last that it has done first.
-func (s *session) routine(prefix string) string {
-	if s.w.flavor == mySQL {
-		prefix = fmt.Sprintf("%s_%d", prefix, s.id)
-	}
-	return s.name(prefix, 2)
-}
-
 func (s *session) procedure() error {
-	procedure, function := s.routine("p"), s.routine("f")
+	procedure, function := s.name("p", 2), s.name("f", 2)
 	if err := s.replace("PROCEDURE", procedure, "(IN a INT) COMMENT "+s.text(20)+" BEGIN "+
 		"INSERT INTO t2 (k, v) VALUES (a, CONCAT('p', a)); UPDATE t1 SET n = a WHERE k = a; END"); err != nil {
 		return err
@@ -99,8 +90,8 @@ func (s *session) procedure() error {
 	}
 	return s.run(
 		fmt.Sprintf("CALL %s (%s(%d))", procedure, function, s.key()),
-		"DROP PROCEDURE IF EXISTS "+s.routine("p"),
-		"DROP FUNCTION IF EXISTS "+s.routine("f"))
+		"DROP PROCEDURE IF EXISTS "+s.name("p", 2),
+		"DROP FUNCTION IF EXISTS "+s.name("f", 2))
 }
 
 func (s *session) database() error {

@@ -69,7 +69,7 @@ func (s *session) temporaryTable() error {
 }
 
 func (s *session) procedureByStatement() error {
-	name := s.routine("ps")
+	name := s.name("ps", 2)
 	if err := s.replace("PROCEDURE", name, fmt.Sprintf("(a INT, b VARCHAR(100)) BEGIN DECLARE c INT DEFAULT a + 1; "+
 		"INSERT INTO statements (n, v) VALUES (a, b); UPDATE statements SET v = b WHERE n = MOD(c, %d); END", statementNs)); err != nil {
 		return err
