@@ -2,8 +2,10 @@ package restoring
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +111,7 @@ func (p *primary) compare(t *testing.T, target string, want workload.Checkpoint)
 	defer conn.Close()
 	if err := workload.Compare(conn, want); err != nil {
 		t.Error(err)
+		p.trace(t, err)
 	}
 	ask := "SELECT @@gtid_slave_pos"
 	if p.srv.Binaries.Flavor == servertest.MySQL {
@@ -119,5 +122,23 @@ func (p *primary) compare(t *testing.T, target string, want workload.Checkpoint)
 	}
 	if n, err := again.Value("SELECT COUNT(*) FROM mysql.user WHERE user LIKE 'tidemark%' AND host='localhost'"); err != nil || n != "0" {
 		t.Errorf("%s private accounts are left, %v", n, err)
+	}
+}
+
+// trace says where the log last makes and drops what differs, so that it is known whether the base backup
+// should have held it.
+func (p *primary) trace(t *testing.T, err error) {
+	t.Helper()
+	var d *workload.Difference
+	if !errors.As(err, &d) {
+		return
+	}
+	for object, how := range d.Found {
+		kind, name, _ := strings.Cut(object, " ")
+		for _, verb := range []string{"CREATE", "DROP"} {
+			statement := verb + " " + strings.ToUpper(kind) + " " + name
+			out, err := exec.Command(p.tool, "restore", "shop", "--config", p.cfg, "--dry-run", "--before-statement", statement).CombinedOutput()
+			t.Logf("%s %s; the last %s: %v\n%s", object, how, statement, err, out)
+		}
 	}
 }
