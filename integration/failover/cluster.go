@@ -4,6 +4,7 @@ package failover
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +144,13 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 			t.Fatalf("not within %s: %s", limit, what)
 		}
 	}
+}
+
+// sessions is how many sessions of root there are on the primary.
+func (c *cluster) sessions() int {
+	n, err := strconv.Atoi(c.server().Value("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'root'"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
 }
