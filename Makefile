@@ -12,6 +12,9 @@ PROTOC_GEN_GO := v1.36.11
 
 TOOLS := $(CURDIR)/.tools
 LINT  := $(TOOLS)/golangci-lint-$(LINT_VERSION)
+# Each checkout has its own: a finding is kept with the path of the checkout where it was made, and judged
+# by the lines that stand there now.
+LINT_CACHE := $(TOOLS)/lint-cache
 PROTOC_PLUGIN := $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO)
 PROTOS := proto/archive/archive.proto proto/status/status.proto
 
@@ -58,7 +61,7 @@ vet: ## format, go vet, and the rules of the tree
 
 .PHONY: lint
 lint: lint-tool ## golangci-lint, as .golangci.yml says
-	GOPROXY=off $(LINT) run ./...
+	GOLANGCI_LINT_CACHE=$(LINT_CACHE) GOPROXY=off $(LINT) run ./...
 
 .PHONY: lint-tool
 lint-tool: $(LINT)

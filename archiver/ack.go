@@ -63,7 +63,6 @@ func (a *Archiver) ackLoop(ctx context.Context) error {
 		}
 		a.mu.Lock()
 		a.stats.Acks++
-		a.stats.Acked = p
 		a.mu.Unlock()
 	}
 }

@@ -36,7 +36,6 @@ type Stats struct {
 	UploadError          error // while uploads fail
 	CoveredUntil         time.Time
 	Acks                 uint64        // acknowledgements sent
-	Acked                binlog.Point  // the last one
 	Head                 *catalog.Head // last written
 }
 

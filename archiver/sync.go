@@ -9,8 +9,8 @@ import (
 	"tidemark/internal/durable"
 )
 
-// syncAge is the least time between two syncs, unless a commit waits. A group of events is synced when the source has no
-// more in memory, which is so at least once in every buffer of it.
+// syncAge is the least time between two syncs, unless a commit waits. A group of events is synced when
+// the source has no more in memory, which is so at least once in every buffer of it.
 const syncAge = 20 * time.Millisecond
 
 // syncs syncs a file for several goroutines. The kernel tells of an error once, and only to one of
@@ -63,7 +63,8 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 			a.mu.Unlock()
 			return err
 		}
-		upTo, end, gtid, commit, asked := o.boundary(), o.end(), a.mstate.String(), o.tally.commit.Last, o.asked
+		upTo, end, gtid, commit := o.boundary(), o.end(), a.mstate.String(), o.tally.commit.Last
+		asked, src := o.asked, a.src
 		a.mu.Unlock()
 		if upTo <= o.synced {
 			continue
@@ -78,7 +79,7 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 		default:
 			o.synced = upTo
 			a.spooledTo(end, gtid, commit)
-			if a.o.Ack == AckSpool && asked.File != "" {
+			if a.o.Ack == AckSpool && asked.File != "" && a.src == src { // no other server's file is meant
 				a.acknowledge(asked)
 				if o.asked == asked {
 					o.asked = binlog.Point{}

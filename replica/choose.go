@@ -144,7 +144,7 @@ func (c Choice) none(all []*candidate) error {
 		case h.lacks != "" && (c.Any || !h.server.ReadOnly):
 			why = "lacks " + h.lacks + ", which is archived"
 			if !h.replicates && !h.server.ReadOnly { // a replica may be behind for as long as it likes
-				e.lacking, e.diverged = append(e.lacking, i), true
+				e.lacking = append(e.lacking, i)
 			}
 			hint = "A primary that lacks transactions was promoted without them. If it stays so, its history becomes a timeline of its own."
 		}
@@ -159,17 +159,16 @@ func (c Choice) none(all []*candidate) error {
 
 // noHost says why no host was chosen.
 type noHost struct {
-	text     string
-	errs     []error
-	refused  bool // every host
-	diverged bool
-	lacking  []int // hosts that are a primary, but for what they lack
+	text    string
+	errs    []error
+	refused bool  // every host
+	lacking []int // hosts that are a primary, but for what they lack
 }
 
 func (e *noHost) Error() string { return e.text }
 
 // Is matches ErrDiverged.
-func (e *noHost) Is(target error) bool { return e.diverged && errors.Is(ErrDiverged, target) }
+func (e *noHost) Is(target error) bool { return len(e.lacking) > 0 && target == ErrDiverged }
 
 // Unwrap returns the hosts' own errors when they speak for all of them.
 func (e *noHost) Unwrap() []error {

@@ -44,7 +44,7 @@ type packets struct {
 
 // semi says whether events bear the two bytes of semi-synchronous replication. A server without its
 // plugin leaves them out, also when they were asked for; the first event tells.
-type semi int32
+type semi int
 
 const (
 	semiOff     semi = iota // not asked for

@@ -18,7 +18,6 @@ type SemiSync struct {
 	Point    string        // AFTER_SYNC or AFTER_COMMIT
 	Timeout  time.Duration // after which commits go on without
 	Yes, No  uint64        // commits that were acknowledged, and that were not
-	Alone    bool          // commits wait also while fewer replicas than Waits are connected
 }
 
 // ProbeSemiSync asks a primary. MariaDB and MySQL name the same things differently, and MySQL has had
@@ -57,8 +56,6 @@ func ProbeSemiSync(conn *client.Conn) (*SemiSync, error) {
 			s.Point = value
 		case "wait_for_slave_count", "wait_for_replica_count":
 			s.Waits = int(number(value))
-		case "wait_no_slave", "wait_no_replica":
-			s.Alone = value == "ON"
 		}
 	})
 	if err != nil || !s.Present {

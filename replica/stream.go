@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -204,15 +203,15 @@ func (s *Stream) dumpAfter(r Request) error {
 // has checks that a MySQL server has executed a set. It would send its own transactions all the same if
 // it has not: to MySQL that only means that it is behind.
 func (s *Stream) has(set *gtid.Set) error {
-	r, err := s.conn.Execute("SELECT GTID_SUBTRACT('" + set.String() + "', @@global.gtid_executed)")
+	history, err := ReadHistory(s.conn, s.Server.Flavor)
 	if err != nil {
-		return queryError("compare the server's history", err, s.Server.Flavor)
+		return err
 	}
-	lacks, _ := r.GetString(0, 0)
+	lacks := history.Lacks(gtid.NewSetState(set))
 	if lacks == "" {
 		return nil
 	}
-	return fault.New(fault.Primary, "request the binlog", "", fmt.Errorf("%w: it lacks %s", ErrDiverged, strings.ReplaceAll(lacks, "\n", ""))).
+	return fault.New(fault.Primary, "request the binlog", "", fmt.Errorf("%w: it lacks %s", ErrDiverged, lacks)).
 		WithHint("The primary was reset, restored or replaced. If it stays so, its history becomes a timeline of its own (fork_grace).")
 }
 

@@ -48,7 +48,7 @@ install() { # HOW NAME PACKAGE VERSION
 		say "$2 is installed: $dir"
 		return
 	fi
-	fresh=$(mktemp -d "$emulators/.new-XXXXXX") || return
+	fresh=$(mktemp -d -p "$emulators") || return
 	say "installing $2 ${4#v}"
 	if "build_$1" "$fresh" "$3" "$4" >&2 && chmod 755 "$fresh" && mv -T "$fresh" "$dir"; then
 		return

@@ -134,7 +134,7 @@ install() { # NAME SUITE PACKAGE...
 		say "$name is installed: $(version "$prefix") in $prefix"
 		return
 	fi
-	fresh=$(mktemp -d "$servers/.new-XXXXXX") || return
+	fresh=$(mktemp -d -p "$servers") || return
 	shift
 	say "fetching $name from $from $1"
 	if build "$fresh" "$name" "$@" && mv -T "$fresh/prefix" "$prefix"; then

@@ -1,14 +1,11 @@
 package restoring
 
 import (
-	"context"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 )
 
@@ -17,43 +14,16 @@ import (
 func TestExclude(t *testing.T) { servertest.Each(t, "", exclude) }
 
 func exclude(t *testing.T, b servertest.Binaries) {
-	harness.Use(t, b)
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
-	mysql := b.Flavor == servertest.MySQL
-	if mysql {
-		srv.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
-	}
-	srv.CreateUser(servertest.User, "secret")
-	srv.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(20))", "CREATE TABLE shop.kept (id INT PRIMARY KEY)")
-	dir := t.TempDir()
-	tool, err := harness.Build(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := harness.Config{Dir: dir, Primary: srv.Addr, User: servertest.User, Password: "secret",
-		More: "    segment: {max_age: 200ms}\n    heartbeat: 1s\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Await(context.Background(), 2*time.Minute, func(c harness.Status) bool { return c.LastBackup.ID != "" }); err != nil {
-		t.Fatal(err)
-	}
-	ask := "SELECT @@gtid_binlog_pos"
-	if mysql {
-		ask = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
-	}
+	a := archive(t, b, "CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(20))", "CREATE TABLE shop.kept (id INT PRIMARY KEY)")
+	srv, mysql := a.srv, b.Flavor == servertest.MySQL
 	// last runs statements and returns the GTID of the last transaction.
 	last := func(sql ...string) string {
-		before := srv.Value(ask)
+		before := a.at()
 		srv.Exec(sql...)
 		if mysql {
 			return srv.Value("SELECT GTID_SUBTRACT(REPLACE(@@GLOBAL.gtid_executed, '\n', ''), '" + before + "')")
 		}
-		return srv.Value(ask)
+		return a.at()
 	}
 	srv.Exec("INSERT INTO shop.t (what) VALUES ('first')")
 	gone := []string{
@@ -64,25 +34,19 @@ func exclude(t *testing.T, b servertest.Binaries) {
 	srv.Exec("INSERT INTO shop.t (what) VALUES ('last')")
 	xa := last("XA START 'x'", "INSERT INTO shop.t (what) VALUES ('xa')", "XA END 'x'", "XA PREPARE 'x'")
 	srv.Exec("XA COMMIT 'x'")
-	end := srv.Value(ask)
-	if err := d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.Archived.GTID == end }); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	target := filepath.Join(dir, "restored")
-	args := []string{"restore", "shop", "--config", cfg, "--target-dir", target}
+	end := a.end(t)
+	target := filepath.Join(a.dir, "restored")
+	args := []string{"restore", "shop", "--config", a.cfg, "--target-dir", target}
 	for _, g := range gone {
 		args = append(args, "--exclude-gtid", g)
 	}
-	if out, err := exec.Command(tool, args...).CombinedOutput(); exitCode(err) != 2 {
+	if out, err := exec.Command(a.tool, args...).CombinedOutput(); exitCode(err) != 2 {
 		t.Errorf("without --force: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(tool, append(args, "--force", "--exclude-gtid", xa)...).CombinedOutput(); exitCode(err) != 2 || !strings.Contains(string(out), "XA") {
+	if out, err := exec.Command(a.tool, append(args, "--force", "--exclude-gtid", xa)...).CombinedOutput(); exitCode(err) != 2 || !strings.Contains(string(out), "XA") {
 		t.Errorf("an XA transaction: %v\n%s", err, out)
 	}
-	out, err := exec.Command(tool, append(args, "--force")...).CombinedOutput()
+	out, err := exec.Command(a.tool, append(args, "--force")...).CombinedOutput()
 	if exitCode(err) != 3 {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -98,6 +62,7 @@ func exclude(t *testing.T, b servertest.Binaries) {
 	if got := again.Value("SELECT COUNT(*) FROM shop.kept"); got != "0" {
 		t.Errorf("shop.kept holds %s rows", got)
 	}
+	ask := a.position
 	if !mysql {
 		ask = "SELECT @@gtid_slave_pos"
 	}

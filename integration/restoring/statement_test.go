@@ -1,14 +1,11 @@
 package restoring
 
 import (
-	"context"
 	"encoding/json"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 )
 
@@ -16,45 +13,20 @@ import (
 func TestStatement(t *testing.T) { servertest.Each(t, "", statement) }
 
 func statement(t *testing.T, b servertest.Binaries) {
-	harness.Use(t, b)
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
-	mysql := b.Flavor == servertest.MySQL
+	var compress []string
 	compressed := "SET SESSION binlog_format=STATEMENT"
-	if mysql {
-		srv.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
+	if b.Flavor == servertest.MySQL {
 		compressed = "SET SESSION binlog_transaction_compression=ON"
 	} else {
-		srv.Exec("SET GLOBAL log_bin_compress=ON", "SET GLOBAL log_bin_compress_min_len=10")
+		compress = []string{"SET GLOBAL log_bin_compress=ON", "SET GLOBAL log_bin_compress_min_len=10"}
 	}
-	srv.CreateUser(servertest.User, "secret")
-	dir := t.TempDir()
-	tool, err := harness.Build(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := harness.Config{Dir: dir, Primary: srv.Addr, User: servertest.User, Password: "secret",
-		More: "    segment: {max_age: 200ms}\n    heartbeat: 1s\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Await(context.Background(), 2*time.Minute, func(c harness.Status) bool { return c.LastBackup.ID != "" }); err != nil {
-		t.Fatal(err)
-	}
-	position := func() string {
-		if mysql {
-			return srv.Value("SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')")
-		}
-		return srv.Value("SELECT @@gtid_binlog_pos")
-	}
+	a := archive(t, b, compress...)
+	srv := a.srv
 	table := "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(200))"
 	insert := "INSERT INTO shop.orders (what) VALUES (REPEAT('x', 100)), (REPEAT('y', 100))"
 	srv.Exec("CREATE DATABASE shop", table, insert, "USE shop", "DROP TABLE orders", table, insert)
 	var before []string
-	note := func() { before = append(before, position()) }
+	note := func() { before = append(before, a.at()) }
 	note()
 	srv.Exec("USE shop", "CREATE TABLE other (id INT PRIMARY KEY)", "CREATE TABLE third (id INT PRIMARY KEY)")
 	note()
@@ -68,13 +40,7 @@ func statement(t *testing.T, b servertest.Binaries) {
 	moment := time.Now().UTC()
 	time.Sleep(1100 * time.Millisecond)
 	srv.Exec("DELETE FROM shop.orders", "TRUNCATE shop.third")
-	end := position()
-	if err := d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.Archived.GTID == end }); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	a.end(t)
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -84,8 +50,8 @@ func statement(t *testing.T, b servertest.Binaries) {
 		{[]string{"create table shop.other"}, before[0]},
 		{[]string{"DELETE FROM shop.orders", "--to-time", moment.Format(time.RFC3339)}, before[3]},
 	} {
-		args := append([]string{"restore", "shop", "--config", cfg, "--dry-run", "--json", "--before-statement"}, tt.args...)
-		out, err := exec.Command(tool, args...).Output()
+		args := append([]string{"restore", "shop", "--config", a.cfg, "--dry-run", "--json", "--before-statement"}, tt.args...)
+		out, err := exec.Command(a.tool, args...).Output()
 		var plan struct{ Stop struct{ GTID string } }
 		if err == nil {
 			err = json.Unmarshal(out, &plan)
@@ -94,7 +60,7 @@ func statement(t *testing.T, b servertest.Binaries) {
 			t.Errorf("before %v: the plan stops at %s, expected %s, %v\n%s", tt.args, plan.Stop.GTID, tt.want, err, out)
 		}
 	}
-	if out, err := exec.Command(tool, "restore", "shop", "--config", cfg, "--dry-run", "--before-statement", "DROP DATABASE shop").CombinedOutput(); exitCode(err) != 13 {
+	if out, err := exec.Command(a.tool, "restore", "shop", "--config", a.cfg, "--dry-run", "--before-statement", "DROP DATABASE shop").CombinedOutput(); exitCode(err) != 13 {
 		t.Errorf("a statement that is not there: %v\n%s", err, out)
 	}
 }

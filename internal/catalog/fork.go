@@ -331,22 +331,14 @@ func (c *Catalog) Lineage(ctx context.Context, number uint32) ([]*Timeline, erro
 	if err != nil {
 		return nil, err
 	}
-	byNumber := make(map[uint32]*Timeline, len(all))
-	for _, t := range all {
-		byNumber[t.Number] = t
-	}
-	if number == 0 {
-		number = all[len(all)-1].Number
-	}
-	t := byNumber[number]
-	if t == nil {
-		return nil, fault.New(fault.Unreachable, "open timeline", fmt.Sprint(number), errors.New("there is no such timeline")).
-			WithHint("See the timelines with `tidemark list`.")
+	t, err := pick(all, number)
+	if err != nil {
+		return nil, err
 	}
 	list := []*Timeline{t}
 	for t.Parent != 0 {
-		parent := byNumber[t.Parent]
-		if parent == nil || parent.Number >= t.Number {
+		parent, err := pick(all, t.Parent)
+		if err != nil || parent.Number >= t.Number {
 			return nil, damaged("read", timelineKey(t.Number), fmt.Errorf("its parent, timeline %d, is missing", t.Parent))
 		}
 		t = parent

@@ -114,6 +114,11 @@ func (c *Catalog) Timeline(ctx context.Context, number uint32) (*Timeline, error
 	if err != nil {
 		return nil, err
 	}
+	return pick(all, number)
+}
+
+// pick returns one of all timelines; 0 means the newest.
+func pick(all []*Timeline, number uint32) (*Timeline, error) {
 	if number == 0 {
 		return all[len(all)-1], nil
 	}

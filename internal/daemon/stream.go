@@ -85,6 +85,8 @@ func (c *cluster) stream(ctx context.Context) error {
 			}
 			on.damaged = err.Error()
 		}
+		// Elsewhere than from the primary every failure counts: else it is never known to be a gap.
+		parts = parts || on.avoid != (config.Address{})
 		if first = first && !parts; !parts {
 			on.diverged = time.Time{}
 		} else if err = c.parts(&on, err); isParting(err) {
