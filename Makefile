@@ -75,8 +75,8 @@ bench-stream: deps ## archiving against mariadb-binlog --raw; ENCRYPT=1 encrypte
 	go run ./integration/bench stream $(if $(ENCRYPT),-encrypt)
 
 .PHONY: bench-restore
-bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb; SERVER=mysql-9.7 for another
-	go run ./integration/bench restore -server "$(SERVER)"
+bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb, and by hand; SERVER=mysql-9.7 for another, BALLAST=1024 for a base of so many MiB
+	go run ./integration/bench restore -server "$(SERVER)" -ballast $(or $(BALLAST),0)
 
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages

@@ -61,7 +61,6 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 	if err != nil {
 		return m.broken(err)
 	}
-	r.report.Threads = r.Threads
 	r.report.Transactions, r.report.LogBytes = from.Transactions, min(from.Bytes, r.plan.LogBytes)
 	r.tracker.total(r.plan.LogBytes, r.plan.Transactions)
 	r.tracker.from(r.report.LogBytes, from.Transactions)
@@ -77,9 +76,11 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		if loose && b.fragile == "" {
 			b.fragile = "the first"
 		}
+		b.threads = r.threads.next(b.bytes)
 		if err := r.hand(m, b); err != nil {
 			return r.failed(ctx, err)
 		}
+		begun := r.clock.Now()
 		err = m.wait(ctx, b, func(n uint64) {
 			n = max(n, before.Transactions)
 			part := float64(n-before.Transactions) / float64(max(b.transactions-before.Transactions, 1))
@@ -97,7 +98,9 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		if err != nil {
 			return r.failed(ctx, err)
 		}
+		r.threads.measured(b.bytes, r.clock.Now().Sub(begun))
 		r.report.Batches++
+		r.report.Threads = r.threads.chosen()
 		before = b.end
 		r.report.Transactions, r.report.LogBytes, r.report.GTID = before.Transactions, min(before.Bytes, r.plan.LogBytes), before.GTID
 		r.tracker.reached(r.report.LogBytes, before.Transactions)

@@ -37,6 +37,7 @@ type feed struct {
 	now     *batch
 	file    *relayFile // being written; nil between files
 	files   int        // written so far
+	sent    int        // batches
 	from    checkpoint
 	fragile fragile
 

@@ -14,6 +14,7 @@ type batch struct {
 	position     *gtid.State // when all of them are applied
 	end          checkpoint  // then
 	fragile      string      // from this transaction on they are not all atomic; "" if they are
+	threads      int         // that apply it
 }
 
 // mostFiles is how many files a batch may have: each costs the server a flush.
@@ -32,7 +33,7 @@ func (f *feed) endFile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(f.now.files) > 0 && (f.now.bytes+s.size > f.batchBytes || len(f.now.files) == mostFiles) {
+	if len(f.now.files) > 0 && (f.now.bytes+s.size > f.batchLimit() || len(f.now.files) == mostFiles) {
 		if err := f.send(ctx); err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func (f *feed) endFile(ctx context.Context) error {
 	f.now.end = f.checkpoint()
 	select {
 	case f.batches <- f.now: // nobody waits for a full batch
-		f.now = new(batch)
+		f.begin()
 	default:
 	}
 	return nil
@@ -54,6 +55,10 @@ func (f *feed) endFile(ctx context.Context) error {
 // server begins early.
 func (f *feed) limit() int64 { return min(f.fileBytes, 4<<20<<min(f.files, 8)) }
 
+// batchLimit is the size of a batch, unless a single file is larger. The first ones are small: each of them
+// measures another number of appliers.
+func (f *feed) batchLimit() int64 { return min(f.batchBytes, 16<<20<<min(f.sent, 16)) }
+
 // send waits until the batch is taken.
 func (f *feed) send(ctx context.Context) error {
 	if len(f.now.files) == 0 {
@@ -61,11 +66,17 @@ func (f *feed) send(ctx context.Context) error {
 	}
 	select {
 	case f.batches <- f.now:
-		f.now = new(batch)
+		f.begin()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// begin begins the next batch.
+func (f *feed) begin() {
+	f.now = new(batch)
+	f.sent++
 }
 
 // next returns the next batch; nil at the end.

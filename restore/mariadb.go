@@ -21,7 +21,7 @@ type mariadb struct {
 // relayArgs are a server's options for applying relay logs.
 func (r *run) relayArgs() []string {
 	relay := r.work.relayDir()
-	args := []string{
+	return []string{
 		"--relay-log=" + filepath.Join(relay, "relay"),
 		"--relay-log-index=" + filepath.Join(relay, "relay.index"),
 		"--relay-log-info-file=" + filepath.Join(relay, "relay-log.info"),
@@ -38,12 +38,8 @@ func (r *run) relayArgs() []string {
 		"--slave-exec-mode=STRICT",
 		"--slave-max-allowed-packet=1G",
 		"--slave-sql-verify-checksum=ON",
-		fmt.Sprintf("--slave-parallel-threads=%d", r.Threads),
+		"--slave-parallel-mode=optimistic", "--slave-parallel-max-queued=16M",
 	}
-	if r.Threads > 0 {
-		args = append(args, "--slave-parallel-mode=optimistic", "--slave-parallel-max-queued=16M")
-	}
-	return args
 }
 
 // startMariaDB starts the server and sets it to the position of the base backup.
@@ -101,7 +97,7 @@ func (m *mariadb) inject(b *batch) error {
 		}
 	}
 	m.started = true
-	return m.conn.Exec("START SLAVE SQL_THREAD")
+	return m.conn.Exec(fmt.Sprintf("SET GLOBAL slave_parallel_threads=%d", b.threads), "START SLAVE SQL_THREAD")
 }
 
 func (m *mariadb) position() (*gtid.State, error) {

@@ -33,7 +33,6 @@ func (r *run) mysqlRelayArgs() []string {
 		"--replica-max-allowed-packet=1G",
 		"--replica-sql-verify-checksum=ON",
 		"--replica-preserve-commit-order=ON",
-		fmt.Sprintf("--replica-parallel-workers=%d", max(1, r.Threads)),
 	}
 }
 
@@ -119,7 +118,7 @@ func (m *mysql) inject(b *batch) error {
 		return err
 	}
 	m.started = true
-	return m.conn.Exec("START REPLICA SQL_THREAD")
+	return m.conn.Exec(fmt.Sprintf("SET GLOBAL replica_parallel_workers=%d", max(1, b.threads)), "START REPLICA SQL_THREAD")
 }
 
 func (m *mysql) position() (*gtid.State, error) {

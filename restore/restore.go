@@ -37,7 +37,7 @@ const DefaultRelaySpace = 2 << 30
 type Options struct {
 	TargetDir  string       // becomes the data directory; must be absent, empty, or left by an interrupted restore
 	RelaySpace int64        // bytes that relay logs may take, beside TargetDir; DefaultRelaySpace if 0
-	Threads    int          // that apply the log in parallel; 0: one applier; -1: chosen by the machine
+	Threads    int          // that apply the log in parallel; 0: one applier; -1: chosen by what is measured
 	Memory     int64        // bytes for the private server's buffer pool; 0: half of what is available
 	Tools      mysqld.Tools // found in PATH where empty
 
@@ -60,6 +60,7 @@ type run struct {
 	work    *workspace
 	clock   clock.Clock
 	tracker *tracker
+	threads *threads
 	report  *Report
 }
 
@@ -92,13 +93,7 @@ func (r *run) defaults() {
 	if r.RelaySpace <= 0 {
 		r.RelaySpace = DefaultRelaySpace
 	}
-	if r.Threads < 0 {
-		r.Threads = 0
-		// On two processors one applier keeps up with the disk, and more of them are in its way.
-		if n := runtime.NumCPU(); n > 2 {
-			r.Threads = min(n, 8)
-		}
-	}
+	r.threads = newThreads(r.Threads, runtime.NumCPU())
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}

@@ -19,7 +19,7 @@ const rows, workers = 100_000, 2
 func fill(p *servertest.Process, size int64, count int) (err error) {
 	setup := []string{"SET GLOBAL sync_binlog=0, GLOBAL innodb_flush_log_at_trx_commit=0"}
 	for t := range workers {
-		setup = append(setup, strings.ReplaceAll(`CREATE PROCEDURE bench.work%(IN n INT)
+		setup = append(setup, fmt.Sprintf("DROP PROCEDURE IF EXISTS bench.work%d", t), strings.ReplaceAll(`CREATE PROCEDURE bench.work%(IN n INT)
 			BEGIN
 				DECLARE i, a, b, victim INT DEFAULT 0;
 				WHILE i < n DO
@@ -85,6 +85,19 @@ func prepare(p *servertest.Process) error {
 		deep = "SET cte_max_recursion_depth=1000000"
 	}
 	return p.Exec(append([]string{deep}, stmts...)...)
+}
+
+// weigh adds a table of so many MiB that is not written to, and puts none of it into the binlog.
+func weigh(p *servertest.Process, mib int) error {
+	if mib == 0 {
+		return nil
+	}
+	chunk := "INSERT INTO bench.ballast (a) SELECT CONCAT(UUID(), MD5(k), SHA1(k + 1), REPEAT(MD5(id), 20), MD5(id + 1)) FROM bench.t0 LIMIT 1300" // one MiB
+	stmts := []string{"SET sql_log_bin=0", "CREATE TABLE bench.ballast (id BIGINT AUTO_INCREMENT PRIMARY KEY, a VARCHAR(1000))"}
+	for range mib {
+		stmts = append(stmts, chunk)
+	}
+	return p.Exec(stmts...)
 }
 
 func binlogBytes(p *servertest.Process) (int64, error) {

@@ -4,24 +4,28 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 )
 
-// benchRestore applies the same log to the same base backup in two ways: by tidemark restore, with one
-// applier and with several, and by mariadb-binlog (mysqlbinlog) piped into the client of a server, as it
-// is by default and with relaxed durability.
+// benchRestore applies the same log to the same base backup in three ways: by tidemark restore, at its
+// defaults and with one applier; by the server itself, with all binlogs put into its relay log at once by
+// hand; and by mariadb-binlog (mysqlbinlog) piped into the client of a server, as it is by default and with
+// relaxed durability. The last, which is slow, gets the beginning of the log only and is compared by rate.
 func benchRestore(args []string) error {
 	fs := flag.NewFlagSet("restore", flag.ContinueOnError)
-	count := fs.Int("transactions", 60000, "transactions in the log")
+	count := fs.Int("transactions", 240000, "transactions in the log")
+	piped := fs.Int("piped", 40000, "transactions that are piped into a client")
+	rounds := fs.Int("rounds", 3, "how often each way is taken")
+	ballast := fs.Int("ballast", 0, "MiB that the base backup holds beside the tables written to; with them the whole restore is measured too, MariaDB only")
 	name := fs.String("server", "", "version of the server: mariadb-10.11, mariadb-11.8, mysql-9.7; empty: the system's")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -36,45 +40,72 @@ func benchRestore(args []string) error {
 		return err
 	}
 	defer b.close()
-	if err := b.archive(*count); err != nil {
+	if err := b.archive(min(*piped, *count), *count, *ballast); err != nil {
 		return err
 	}
-	ours, err := b.ours("ours")
-	if err != nil {
-		return err
-	}
-	var parallel []report
-	threads := []string{"1", "4"}
-	for _, n := range threads {
-		r, err := b.ours("ours-"+n, "--threads", n)
-		if err != nil {
-			return err
+	const ours, serial, hand, relaxed, durable, whole, wholeHand = "tidemark restore", "with --threads 0", "all at once by hand",
+		"piped, relaxed durability", "piped, default durability", "whole restore", "whole restore by hand"
+	ways := []string{ours, serial, hand, relaxed, durable}
+	rates := map[string][]float64{} // transactions a second, or for a whole restore its inverse of seconds
+	for round := range *rounds {
+		for _, way := range ways {
+			var rate float64
+			switch way {
+			case ours, serial:
+				var more []string
+				if way == serial {
+					more = []string{"--threads", "0"}
+				}
+				var r report
+				if r, err = b.ours(more...); err != nil {
+					break
+				}
+				if rate = r.Rate; way == ours {
+					fmt.Printf("round %d: %d threads chosen\n", round+1, r.Threads)
+					rates[whole] = append(rates[whole], 1/r.Seconds)
+				}
+			case hand:
+				rate, err = b.byHand(*count)
+			case relaxed:
+				rate, err = b.piped("2", *piped)
+			case durable:
+				rate, err = b.piped("1", *piped)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", way, err)
+			}
+			fmt.Printf("round %d: %-26s %7.0f transactions/s\n", round+1, way, rate)
+			rates[way] = append(rates[way], rate)
 		}
-		parallel = append(parallel, r)
+		if *ballast > 0 {
+			took, err := b.wholeByHand()
+			if err != nil {
+				return fmt.Errorf("%s: %w", wholeHand, err)
+			}
+			// The rest of the log at the rate at which its beginning was piped.
+			rates[wholeHand] = append(rates[wholeHand], 1/(took+float64(*count)/rates[relaxed][round]))
+		}
 	}
-	relaxed, err := b.theirs("2")
-	if err != nil {
-		return err
+	fmt.Printf("\n%d transactions, %d of them piped; medians of %d rounds, and the range of the ratios\n", *count, min(*piped, *count), *rounds)
+	for _, way := range ways {
+		fmt.Printf("%-26s %7.0f transactions/s\n", way, median(rates[way]))
 	}
-	durable, err := b.theirs("1")
-	if err != nil {
-		return err
+	for _, peer := range []string{durable, relaxed, hand, serial} {
+		fmt.Printf("tidemark restore is %s as fast as %s\n", ratio(rates[ours], rates[peer]), peer)
 	}
-	fmt.Printf("\n%d transactions\n", ours.Transactions)
-	fmt.Printf("tidemark restore         %6.1f s to apply, %6.0f transactions/s (%.1f s with fetching, preparing and all else)\n",
-		ours.apply(), ours.Rate, ours.Seconds)
-	for i, r := range parallel {
-		fmt.Printf("with --threads %s         %6.1f s to apply, %6.0f transactions/s\n", threads[i], r.apply(), r.Rate)
+	if *ballast > 0 {
+		fmt.Printf("the whole restore takes %s of what it takes by hand\n", ratio(rates[wholeHand], rates[whole]))
 	}
-	for _, peer := range []struct {
-		name string
-		took float64
-	}{{"server as it is by default", durable}, {"server with relaxed durability", relaxed}} {
-		fmt.Printf(filepath.Base(b.bin.Binlog)+" | "+filepath.Base(b.bin.Client)+" %6.1f s to apply, %6.0f transactions/s, %s\n", peer.took, float64(ours.Transactions)/peer.took, peer.name)
-	}
-	fmt.Printf("apply  %.1fx as fast as into a server as it is by default\n", durable/ours.apply())
-	fmt.Printf("apply  %.1fx as fast as into a server with the durability relaxed by hand as a restore does\n", relaxed/ours.apply())
 	return nil
+}
+
+// ratio is the median and the range of the ratios of each round.
+func ratio(a, b []float64) string {
+	r := make([]float64, len(a))
+	for i := range a {
+		r[i] = a[i] / b[i]
+	}
+	return fmt.Sprintf("%.2fx (%.2f to %.2f)", median(r), slices.Min(r), slices.Max(r))
 }
 
 // binaries finds a version of the matrix, and lets tidemark find its programs.
@@ -98,8 +129,14 @@ type restoreBench struct {
 	config  string
 	primary *servertest.Process
 	daemon  *harness.Daemon
-	base    string // GTID position of the base backup
-	sum     string // of the tables at the end
+	base    moment // of the base backup
+	half    moment // to where the log is piped
+	end     moment
+}
+
+// moment is a position of the primary, and the checksum of its tables there.
+type moment struct {
+	gtid, file, offset, sum string
 }
 
 func (b *restoreBench) close() {
@@ -112,7 +149,7 @@ func (b *restoreBench) close() {
 }
 
 // archive writes the log and archives it, behind a base backup of the tables as they begin.
-func (b *restoreBench) archive(count int) (err error) {
+func (b *restoreBench) archive(piped, count, ballast int) (err error) {
 	if b.tool, err = harness.Build(b.dir); err != nil {
 		return err
 	}
@@ -130,6 +167,9 @@ func (b *restoreBench) archive(count int) (err error) {
 	if err := prepare(b.primary); err != nil {
 		return err
 	}
+	if err := weigh(b.primary, ballast); err != nil {
+		return err
+	}
 	b.config, err = harness.Config{Dir: b.dir, Primary: b.primary.Addr, User: servertest.User, Password: "secret"}.Write()
 	if err != nil {
 		return err
@@ -141,31 +181,56 @@ func (b *restoreBench) archive(count int) (err error) {
 	if err := b.daemon.Await(ctx, time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" }); err != nil {
 		return err
 	}
-	if b.base, err = b.position(); err != nil {
+	if b.base, err = b.moment(); err != nil {
 		return err
 	}
 	fmt.Printf("writing %d transactions\n", count)
-	if err := fill(b.primary, 0, count); err != nil {
+	if err := fill(b.primary, 0, piped); err != nil {
 		return err
 	}
-	end, err := b.position()
-	if err != nil {
+	if b.half, err = b.moment(); err != nil {
 		return err
 	}
-	if b.sum, err = checksum(b.primary); err != nil {
+	if count > piped {
+		if err := fill(b.primary, 0, count-piped); err != nil {
+			return err
+		}
+	}
+	if b.end, err = b.moment(); err != nil {
 		return err
 	}
-	if err := b.daemon.Await(ctx, 5*time.Minute, func(s harness.Status) bool { return s.Archived.GTID == end }); err != nil {
+	if err := b.daemon.Await(ctx, 5*time.Minute, func(s harness.Status) bool { return s.Archived.GTID == b.end.gtid }); err != nil {
 		return err
 	}
 	return b.daemon.Stop()
 }
 
-func (b *restoreBench) position() (string, error) {
+func (b *restoreBench) moment() (m moment, err error) {
+	ask, show := "SELECT @@gtid_binlog_pos", "SHOW MASTER STATUS"
 	if b.bin.Flavor == servertest.MySQL {
-		return b.primary.Value("SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')")
+		ask, show = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')", "SHOW BINARY LOG STATUS"
 	}
-	return b.primary.Value("SELECT @@gtid_binlog_pos")
+	if m.gtid, err = b.primary.Value(ask); err != nil {
+		return m, err
+	}
+	rows, err := b.primary.Query(show)
+	if err != nil {
+		return m, err
+	}
+	m.file, m.offset = rows[0][0], rows[0][1]
+	m.sum, err = checksum(b.primary)
+	return m, err
+}
+
+// binlogs are the paths of the primary's files from one to another.
+func (b *restoreBench) binlogs(from, to moment) (files []string, err error) {
+	all, err := filepath.Glob(filepath.Join(b.primary.Datadir, "binlog.0*"))
+	for _, f := range all {
+		if name := filepath.Base(f); name >= from.file && name <= to.file {
+			files = append(files, f)
+		}
+	}
+	return files, err
 }
 
 // report is what tidemark restore says.
@@ -173,19 +238,7 @@ type report struct {
 	Transactions uint64
 	Rate         float64 `json:"transactions_per_second"`
 	Seconds      float64
-	Phases       []struct {
-		Phase   string
-		Seconds float64
-	}
-}
-
-func (r report) apply() float64 {
-	for _, p := range r.Phases {
-		if p.Phase == "apply" {
-			return p.Seconds
-		}
-	}
-	return r.Seconds
+	Threads      int
 }
 
 func (b *restoreBench) restore(target string, more ...string) (r report, err error) {
@@ -198,8 +251,9 @@ func (b *restoreBench) restore(target string, more ...string) (r report, err err
 	return r, json.Unmarshal(out.Bytes(), &r)
 }
 
-func (b *restoreBench) ours(name string, more ...string) (report, error) {
-	target := filepath.Join(b.dir, name)
+func (b *restoreBench) ours(more ...string) (report, error) {
+	target := filepath.Join(b.dir, "ours")
+	defer os.RemoveAll(target)
 	r, err := b.restore(target, more...)
 	if err != nil {
 		return r, err
@@ -209,14 +263,15 @@ func (b *restoreBench) ours(name string, more ...string) (report, error) {
 		return r, err
 	}
 	defer p.Close()
-	return r, b.check(p)
+	return r, b.check(p, b.end)
 }
 
-// theirs returns the seconds that mariadb-binlog | mariadb takes for the same transactions, into a
+// piped returns how many transactions a second mariadb-binlog | mariadb applies to the same base backup, in a
 // server with this innodb_flush_log_at_trx_commit.
-func (b *restoreBench) theirs(flush string) (float64, error) {
-	target := filepath.Join(b.dir, "theirs-"+flush)
-	if _, err := b.restore(target, "--to-gtid", b.base); err != nil {
+func (b *restoreBench) piped(flush string, count int) (float64, error) {
+	target := filepath.Join(b.dir, "piped")
+	defer os.RemoveAll(target)
+	if _, err := b.restore(target, "--to-gtid", b.base.gtid); err != nil {
 		return 0, err
 	}
 	p, err := b.server(target, flush)
@@ -224,15 +279,15 @@ func (b *restoreBench) theirs(flush string) (float64, error) {
 		return 0, err
 	}
 	defer p.Close()
-	logs, err := filepath.Glob(filepath.Join(b.primary.Datadir, "binlog.0*"))
-	if err != nil || len(logs) == 0 {
-		return 0, errors.Join(err, errors.New("no binlogs of the primary found"))
+	logs, err := b.binlogs(b.base, b.half)
+	if err != nil {
+		return 0, err
 	}
-	from := "--start-position=" + b.base
+	from := "--start-position=" + b.base.offset
 	if b.bin.Flavor == servertest.MySQL {
-		from = "--exclude-gtids=" + b.base
+		from = "--exclude-gtids=" + b.base.gtid
 	}
-	read := exec.Command(b.bin.Binlog, append([]string{"--no-defaults", from}, logs...)...)
+	read := exec.Command(b.bin.Binlog, append([]string{"--no-defaults", from, "--stop-position=" + b.half.offset}, logs...)...)
 	write := exec.Command(b.bin.Client, "--no-defaults", "--socket="+p.Socket, "--user=root", "--binary-mode", "--max-allowed-packet=1G")
 	if write.Stdin, err = read.StdoutPipe(); err != nil {
 		return 0, err
@@ -249,20 +304,20 @@ func (b *restoreBench) theirs(flush string) (float64, error) {
 		return 0, fmt.Errorf("%s: %w", b.bin.Binlog, err)
 	}
 	took := since(start)
-	return took, b.check(p)
+	return float64(count) / took, b.check(p, b.half)
 }
 
 // server starts a server with as much memory as the data needs.
-func (b *restoreBench) server(datadir, flush string) (*servertest.Process, error) {
-	return servertest.Launch(servertest.Options{ServerID: 9, Binaries: b.bin, Datadir: datadir, Extra: []string{"--skip-log-bin",
-		"--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=" + flush, "--max-allowed-packet=1G"}})
+func (b *restoreBench) server(datadir, flush string, more ...string) (*servertest.Process, error) {
+	return servertest.Launch(servertest.Options{ServerID: 9, Binaries: b.bin, Datadir: datadir, Extra: append([]string{"--skip-log-bin",
+		"--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=" + flush, "--max-allowed-packet=1G"}, more...)})
 }
 
-// check makes sure that both ways lead to the same data.
-func (b *restoreBench) check(p *servertest.Process) error {
+// check makes sure that all ways lead to the same data.
+func (b *restoreBench) check(p *servertest.Process, at moment) error {
 	sum, err := checksum(p)
-	if err == nil && sum != b.sum {
-		err = fmt.Errorf("the tables restored differ: %s, the primary has %s", sum, b.sum)
+	if err == nil && sum != at.sum {
+		err = fmt.Errorf("the tables restored differ: %s, the primary had %s", sum, at.sum)
 	}
 	return err
 }

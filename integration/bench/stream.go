@@ -140,9 +140,11 @@ func ratios(a, b []figures) (wall, cpu float64) {
 		w = append(w, a[i].wall/b[i].wall)
 		c = append(c, a[i].cpu/b[i].cpu)
 	}
-	slices.Sort(w)
-	slices.Sort(c)
-	return w[len(w)/2], c[len(c)/2]
+	return median(w), median(c)
+}
+
+func median(v []float64) float64 {
+	return slices.Sorted(slices.Values(v))[len(v)/2]
 }
 
 func run(stdout interface{ Write([]byte) (int, error) }, name string, args ...string) (figures, error) {

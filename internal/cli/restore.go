@@ -89,7 +89,7 @@ not transactional, or one that needs a temporary table, it begins again from the
 	f.BoolVar(&o.force, "force", false, "leave transactions out though what follows them may depend on them")
 	f.Uint32Var(&o.timeline, "timeline", 0, "`number` of the timeline to restore (default the newest)")
 	f.StringVar(&o.relaySpace, "relay-space", config.Size(restore.DefaultRelaySpace).String(), "disk `size` that relay logs may take beside the directory")
-	f.IntVar(&o.threads, "threads", -1, "`number` of threads that apply the log; 0 for one applier without workers (default chosen by the machine)")
+	f.IntVar(&o.threads, "threads", -1, "`number` of threads that apply the log; 0 for one applier without workers (default: the fastest of those tried while the log is applied)")
 	f.StringVar(&o.memory, "memory", "", "buffer pool `size` of the private server (default half of what is free)")
 	f.StringVar(&o.defaults, "defaults-extra-file", "", "option `file` for the private server, as for key management")
 	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
