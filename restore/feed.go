@@ -26,8 +26,10 @@ type feed struct {
 	dir  string
 	user mysqld.User
 
-	// Relay space is divided so that there is room for a batch that is being applied, the last file
-	// of the one before, a batch that waits, a file that is being written, and the server's own files.
+	// Relay space is divided so that there is room for a batch that is being applied, the one before, a
+	// batch that waits, a file that is being written, and the server's own files. The one before goes when
+	// the server begins to read the next one, if it applies in parallel; else all of it but the last file
+	// has gone by then.
 	fileBytes  int64
 	batchBytes int64
 
@@ -56,7 +58,7 @@ type feed struct {
 // newFeed makes the feed of the log from a checkpoint on, for a server at a position.
 func (r *run) newFeed(from checkpoint, pos *gtid.State) *feed {
 	return &feed{c: r.c, plan: r.plan, fsys: r.FS, dir: r.work.stageDir(), user: r.user,
-		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*11/32, 64<<10),
+		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*9/32, 64<<10),
 		batches: make(chan *batch), now: new(batch), from: from,
 		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead)}
 }
