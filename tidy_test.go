@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"cmd/tidemark"},
 	{"internal/cli"},
 	{"internal/daemon"},
-	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/expire"},
+	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/compact", "internal/expire"},
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
@@ -32,6 +32,7 @@ var sideways = []edge{
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
 	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
+	{from: "internal/compact", to: "internal/verify", inTests: true},  // and what is compacted
 	{from: "storage/cloud", to: "storage"},                            // what these three share
 	{from: "storage/s3", to: "storage/cloud"},
 	{from: "storage/gcs", to: "storage/cloud"},

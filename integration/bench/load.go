@@ -92,7 +92,7 @@ func weigh(p *servertest.Process, mib int) error {
 	if mib == 0 {
 		return nil
 	}
-	chunk := "INSERT INTO bench.ballast (a) SELECT CONCAT(UUID(), MD5(k), SHA1(k + 1), REPEAT(MD5(id), 20), MD5(id + 1)) FROM bench.t0 LIMIT 1300" // one MiB
+	chunk := "INSERT INTO bench.ballast (a) SELECT CONCAT(UUID(), SHA2(k, 256), REPEAT(SHA2(id, 256), 10), SHA2(id + 1, 256)) FROM bench.t0 LIMIT 1300" // one MiB
 	stmts := []string{"SET sql_log_bin=0", "CREATE TABLE bench.ballast (id BIGINT AUTO_INCREMENT PRIMARY KEY, a VARCHAR(1000))"}
 	for range mib {
 		stmts = append(stmts, chunk)

@@ -224,7 +224,7 @@ func (b *restoreBench) moment() (m moment, err error) {
 
 // binlogs are the paths of the primary's files from one to another.
 func (b *restoreBench) binlogs(from, to moment) (files []string, err error) {
-	all, err := filepath.Glob(filepath.Join(b.primary.Datadir, "binlog.0*"))
+	all, err := filepath.Glob(filepath.Join(b.primary.Datadir, "binlog.[0-9][0-9][0-9][0-9][0-9][0-9]"))
 	for _, f := range all {
 		if name := filepath.Base(f); name >= from.file && name <= to.file {
 			files = append(files, f)

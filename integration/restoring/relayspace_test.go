@@ -27,7 +27,7 @@ func relaySpace(t *testing.T, b servertest.Binaries) {
 	a := archive(t, b, "CREATE DATABASE big", "CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, v LONGBLOB)", "SET GLOBAL max_binlog_size=104857600")
 	for range n {
 		for range space / transaction {
-			a.srv.Exec(fmt.Sprintf("INSERT INTO big.t (v) VALUES (REPEAT(MD5(RAND()), %d))", transaction/32))
+			a.srv.Exec(fmt.Sprintf("INSERT INTO big.t (v) VALUES (REPEAT(SHA2(RAND(), 256), %d))", transaction/64))
 		}
 		a.srv.Exec("DELETE FROM big.t ORDER BY id LIMIT " + strconv.Itoa(space/transaction/2)) // as the disk of the machine has its end too
 	}

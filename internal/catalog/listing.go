@@ -172,6 +172,9 @@ func Cover(first uint64, manifests []Span) (chain, others, holes []Span) {
 	return chain, others, holes
 }
 
+// LogPrefix is where all objects of a timeline's log are.
+func LogPrefix(timeline uint32) string { return logPrefix(timeline) }
+
 // SegmentKey is the key of a segment's manifest.
 func SegmentKey(timeline uint32, first, last uint64) string { return segmentKey(timeline, first, last) }
 

@@ -88,6 +88,7 @@ func (a *Archive) Append(name string, data []byte, cut Cut) {
 	start := max(cut.From, uint64(len(binlog.Magic)))
 	s := a.segment(name, start)
 	var open catalog.TimeRange
+	var openAt uint64
 	for {
 		ev, err := sc.Next()
 		if err == io.EOF {
@@ -108,11 +109,11 @@ func (a *Archive) Append(name string, data []byte, cut Cut) {
 				a.State = gtid.NewState(list)
 			}
 			if ev.Begin {
-				open.First = ev.Time()
+				open.First, openAt = ev.Time(), ev.Offset
 			}
 		}
 		if ev.Last && ev.End {
-			s.Tail = catalog.Tail{GTID: ev.GTID.String(), Offset: start, Before: catalog.PositionOf(a.State)}
+			s.Tail = catalog.Tail{GTID: ev.GTID.String(), Offset: openAt, Before: catalog.PositionOf(a.State)}
 			a.State.Add(ev.GTID)
 			count(s, open.First)
 		}
@@ -164,6 +165,10 @@ func (a *Archive) commit(s *catalog.Segment, format *binlog.FormatDescription, b
 	if s.Transactions == 0 {
 		received = time.Time{}
 	}
+	if s.Tail.GTID == "" {
+		s.Tail = catalog.Tail{Offset: s.Source.Start, Before: s.Before}
+	}
+	s.Tail.Bytes, s.Tail.SHA256 = s.Source.End-s.Tail.Offset, sha256.Sum256(body[s.Tail.Offset-s.Source.Start:])
 	s.Members = []catalog.Member{{Number: s.First, BodyBytes: uint64(len(body)), BodySHA256: sha256.Sum256(body),
 		ReceivedFirst: received, ReceivedLast: received, Live: cut.Live}}
 	a.store(s, format.Head(s.Source.Start, before), body)

@@ -1,0 +1,224 @@
+// Package compact writes runs of small segments as one, and removes what that has replaced.
+//
+// A busy primary makes a segment every few seconds; a year of them is millions of objects to list and
+// to read. A compacted segment holds the bodies of its members one behind the other, and its manifest keeps
+// each member's number, length and digest, so that the chain is checked as before. The archive can be read
+// at every moment: the compacted segment is committed before its members go, and these stay for a grace
+// period, in which a restore that knows them still reads them.
+package compact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/internal/catalog"
+	"tidemark/internal/clock"
+	"tidemark/internal/fault"
+	"tidemark/internal/keys"
+	"tidemark/internal/seal"
+)
+
+// What a compacted segment holds at most, and how long its members stay, unless told otherwise.
+const (
+	DefaultSize  = 256 << 20
+	DefaultAge   = time.Hour
+	DefaultGrace = 24 * time.Hour
+)
+
+// Options of a run.
+type Options struct {
+	Size       int64            // plain bytes of a compacted segment; DefaultSize if 0
+	Age        time.Duration    // between its first and its last event's receipt; DefaultAge if 0
+	Grace      time.Duration    // for which members stay beside it; negative: none; DefaultGrace if 0
+	Recipients *keys.Recipients // who can open what is written
+	DryRun     bool             // only say what would be done
+	Writer     string           // of the manifests, as "tidemark compact"
+	Version    string           // of the program
+	Clock      clock.Clock
+	Progress   func(Progress) // may be nil
+}
+
+// Progress of a run, in plain bytes of the segments that are compacted.
+type Progress struct {
+	Bytes    int64 `json:"bytes"`
+	AllBytes int64 `json:"all_bytes"`
+}
+
+// Report is what a run has done, or with DryRun would do.
+type Report struct {
+	Cluster  string        `json:"cluster"`
+	Segments int           `json:"segments"` // that were compacted
+	Into     int           `json:"into"`
+	Bytes    int64         `json:"bytes"`   // plain
+	Waiting  int           `json:"waiting"` // segments that were compacted and go when their grace ends
+	Removed  int           `json:"removed"` // objects
+	Duration time.Duration `json:"-"`
+}
+
+// Run compacts all timelines of an archive, and removes what was replaced long enough ago. An archive that
+// is encrypted must be unlocked. Kinds of errors: Integrity for a member that is damaged, which stays as it
+// is; WrongKey; Locked when another run compacts the same segments.
+func Run(ctx context.Context, c *catalog.Catalog, o Options) (*Report, error) {
+	if o.Size == 0 {
+		o.Size = DefaultSize
+	}
+	if o.Age == 0 {
+		o.Age = DefaultAge
+	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	r := &run{c: c, o: o, report: &Report{Cluster: c.Cluster.Name}}
+	began := o.Clock.Now()
+	err := r.all(ctx)
+	r.report.Duration = o.Clock.Now().Sub(began)
+	if err != nil {
+		err = fmt.Errorf("compact cluster %s: %w", c.Cluster.Name, err)
+	}
+	return r.report, err
+}
+
+type run struct {
+	c      *catalog.Catalog
+	o      Options
+	report *Report
+	sealer *seal.Sealer
+	done   Progress
+}
+
+func (r *run) all(ctx context.Context) error {
+	timelines, err := r.c.Timelines(ctx)
+	if err != nil {
+		return err
+	}
+	var groups [][]*catalog.Segment
+	for _, t := range timelines {
+		g, err := r.groups(ctx, t.Number)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, g...)
+	}
+	for _, g := range groups {
+		r.report.Into++
+		r.report.Segments += len(g)
+		for _, s := range g {
+			r.report.Bytes += int64(s.BodyBytes)
+			if err := r.c.CanOpen(s.Stored); err != nil {
+				return err
+			}
+			if len(s.Stored.Recipients) > 0 && r.o.Recipients == nil {
+				return fault.New(fault.Config, "compact segments", s.Name(), errors.New("it is encrypted, and the configuration names no recipients for what is written")).
+					WithHint("Set encryption.recipients.")
+			}
+		}
+	}
+	r.done.AllBytes = r.report.Bytes
+	if !r.o.DryRun {
+		if err := r.write(ctx, groups); err != nil {
+			return err
+		}
+	}
+	for _, t := range timelines {
+		if err := r.sweep(ctx, t.Number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groups finds the runs of segments that become one: neighbors from one source file, within the size and the
+// age. The last run of the log may still grow and is left alone. What is compacted already is not again, so
+// that no byte is written more than twice.
+func (r *run) groups(ctx context.Context, timeline uint32) ([][]*catalog.Segment, error) {
+	var groups [][]*catalog.Segment
+	var g []*catalog.Segment
+	var bytes uint64
+	for s, err := range r.c.Segments(ctx, timeline, 0) {
+		if fault.Is(err, fault.Integrity) {
+			break // what is before a hole can be compacted; to name the hole is verify's business
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(g) > 0 && (s.First != s.Last || !s.Source.SameFile(g[0].Source) || s.Source.File == "" ||
+			bytes+s.BodyBytes > uint64(r.o.Size) || s.ReceivedLast().Sub(g[0].Members[0].ReceivedFirst) > r.o.Age) {
+			if len(g) > 1 {
+				groups = append(groups, g)
+			}
+			g, bytes = nil, 0
+		}
+		if s.First == s.Last {
+			g, bytes = append(g, s), bytes+s.BodyBytes
+		}
+	}
+	return groups, nil
+}
+
+func (r *run) write(ctx context.Context, groups [][]*catalog.Segment) (err error) {
+	if r.sealer, err = seal.New(seal.Options{SkipPlainHash: true, Recipients: r.o.Recipients}); err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if err := r.compact(ctx, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep removes the segments that a compacted one has replaced, their manifests first, when that was
+// committed a grace ago.
+func (r *run) sweep(ctx context.Context, timeline uint32) error {
+	replaced := map[catalog.Span]bool{} // by a segment that is older than the grace
+	for s, err := range r.c.Segments(ctx, timeline, 0) {
+		if fault.Is(err, fault.Integrity) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if s.First != s.Last {
+			replaced[catalog.Span{First: s.First, Last: s.Last}] = r.o.Grace < 0 || r.o.Clock.Now().Sub(s.Sealed) >= r.o.Grace
+		}
+	}
+	if len(replaced) == 0 {
+		return nil
+	}
+	var manifests, data []string
+	for l, err := range r.c.Objects(ctx, catalog.LogPrefix(timeline)) {
+		if err != nil {
+			return err
+		}
+		if l.Class != catalog.ClassSegment && l.Class != catalog.ClassData {
+			continue
+		}
+		for wide, old := range replaced {
+			if l.First < wide.First || l.Last > wide.Last || l.First == wide.First && l.Last == wide.Last {
+				continue
+			}
+			switch {
+			case !old && l.Class == catalog.ClassSegment:
+				r.report.Waiting++
+			case old && l.Class == catalog.ClassSegment:
+				manifests = append(manifests, l.Key)
+			case old:
+				data = append(data, l.Key)
+			}
+		}
+	}
+	for _, key := range append(manifests, data...) {
+		if !r.o.DryRun {
+			if err := r.c.Discard(ctx, key); err != nil {
+				return err
+			}
+		}
+		r.report.Removed++
+	}
+	return nil
+}
+
+// errChanged is a run of segments that is not what it was when it was read.
+var errChanged = errors.New("another run has compacted some of these segments in another way")
