@@ -6,7 +6,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-TEST_TIMEOUT  ?= 30m
+TEST_TIMEOUT  ?= 60m
 LINT_VERSION  := v2.12.0
 PROTOC_GEN_GO := v1.36.11
 
