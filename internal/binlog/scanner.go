@@ -181,7 +181,7 @@ func (s *Scanner) more() bool {
 	switch Type(next[4]) {
 	case TypeHeartbeat, TypeHeartbeatV2:
 		return false
-	case TypeFormatDescription: // without log_pos it is sent again
+	case TypeFormatDescription, TypeStartEncryption: // without log_pos it is sent again
 		return binary.LittleEndian.Uint32(next[13:]) != 0
 	}
 	return next[17]&FlagArtificial == 0
@@ -254,7 +254,7 @@ func (s *Scanner) place(ev *Event) error {
 		return s.rotate(ev, b)
 	case ev.Artificial():
 		return nil
-	case ev.Type == TypeFormatDescription && ev.LogPos == 0:
+	case (ev.Type == TypeFormatDescription || ev.Type == TypeStartEncryption) && ev.LogPos == 0:
 		// Sent again because the dump began behind it. In its file it says where it ends.
 		ev.Head = true
 		return nil
