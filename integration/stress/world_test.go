@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -91,9 +92,20 @@ func (w *world) archived(limit time.Duration) {
 		status = "SHOW BINARY LOG STATUS"
 	}
 	end := w.srv.Query(status)[0]
+	offset := number(w.t, end[1])
 	w.await("all is archived", limit, func(s harness.Status) bool {
-		return s.Primary.File == end[0] && fmt.Sprint(s.Primary.Offset) >= end[1] && s.Archived.File == end[0] && s.Archived.Offset == s.Primary.Offset
+		return s.Primary.File == end[0] && s.Primary.Offset >= offset && s.Archived.File == end[0] && s.Archived.Offset == s.Primary.Offset
 	})
+}
+
+// number reads what the server says.
+func number(t *testing.T, text string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // run runs tidemark, which must end with one of the exit codes, and returns what it printed.
@@ -156,12 +168,17 @@ func sameFile(archived, original string, open bool) (int64, error) {
 		return 0, err
 	}
 	defer a.Close()
+	return same(a, original, open)
+}
+
+// same compares what is archived of a binlog file with the original.
+func same(archived io.Reader, original string, open bool) (int64, error) {
 	b, err := os.Open(original)
 	if err != nil {
 		return 0, err
 	}
 	defer b.Close()
-	have, own := bufio.NewReaderSize(a, 1<<20), bufio.NewReaderSize(b, 1<<20)
+	have, own := bufio.NewReaderSize(archived, 1<<20), bufio.NewReaderSize(b, 1<<20)
 	p, q := make([]byte, 1<<20), make([]byte, 1<<20)
 	for at := int64(0); ; {
 		n, err := io.ReadFull(have, p)
