@@ -32,7 +32,7 @@ func refusal(e *ServerError) error {
 	}
 	switch {
 	case e.Code == 4052 || e.Code == 1236 && has("same server_uuid/server_id"):
-		return reason(ErrDuplicateID, "Give this archiver a server_id of its own (clusters.NAME.server_id): every replica of a primary needs a different one.")
+		return reason(ErrDuplicateID, ownID)
 	case e.Code != 1236:
 		return f
 	case has("have been purged") || has("purged required binary logs"):

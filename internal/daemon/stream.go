@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -72,6 +71,8 @@ func (c *cluster) stream(ctx context.Context) error {
 			parts = errors.Is(err, replica.ErrPurged) || errors.Is(err, replica.ErrDiverged)
 		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
 			parts = true
+		case errors.Is(err, replica.ErrDuplicateID):
+			c.giveWay(err)
 		case fault.Is(err, fault.Config):
 			return err
 		case first && refused(err):
@@ -238,7 +239,7 @@ func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Ser
 		return r, fault.New(fault.Config, "archive", o.Host, fmt.Errorf("it is a %s server, and the archive of %s is one of %s", s.Flavor, c.cfg.Name, c.cat.Cluster.Flavor)).
 			WithHint("Archive it under another cluster name.")
 	}
-	r = replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, From: resume.From, SemiSync: resume.Safe}
+	r = replica.Request{ServerID: c.serverID(), UUID: c.replicaUUID(), Heartbeat: c.cfg.Heartbeat, From: resume.From, SemiSync: resume.Safe}
 	switch {
 	case resume.Fresh:
 		r.From, err = c.start(ctx, o)
@@ -269,17 +270,6 @@ func (c *cluster) start(ctx context.Context, o replica.Options) (binlog.Point, e
 		file = files[len(files)-1].File
 	}
 	return binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}, nil
-}
-
-// serverID is ours among the primary's replicas: the configured one, or one that follows from our
-// UUID and so stays the same.
-func (c *cluster) serverID() uint32 {
-	if c.cfg.ServerID != 0 {
-		return c.cfg.ServerID
-	}
-	h := fnv.New32a()
-	h.Write([]byte(c.arch.UUID()))
-	return 4200000000 + h.Sum32()%90000000
 }
 
 // refused reports whether the primary was reached and said no.
