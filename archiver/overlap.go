@@ -40,6 +40,10 @@ func newOverlap(r Resume) *overlap { return &overlap{r: r, hash: sha256.New()} }
 
 // feed takes the next event or fragment.
 func (v *overlap) feed(ev *binlog.Event, src Source) (fed, error) {
+	if v.r.Next { // that the file comes next is checked as between any two
+		v.files = true
+		return fresh, nil
+	}
 	if v.r.Other { // the server was asked whether it has all of ours, and sends what follows
 		if ev.Begin {
 			return fresh, nil

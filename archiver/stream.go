@@ -36,6 +36,7 @@ type Resume struct {
 	UUID     string // of the source From belongs to; MySQL
 	ByGTID   bool   // the caller asked for what follows After, not for From
 	Other    bool   // the caller asked another server for what follows Reached
+	Next     bool   // the caller asked for the beginning of the next file: that of From ends at Reached
 	tail     catalog.Tail
 	tailTime time.Time // commit time of the last transaction
 	format   catalog.Digest

@@ -86,8 +86,11 @@ func (s *Scanner) Lose(expect Point) { s.lost, s.expect = true, expect }
 func (s *Scanner) Consumed() uint64 { return s.read }
 
 // Body returns what lies between header and checksum of the event in hand; of a large event, only
-// as much as its first fragment holds.
+// as much as its first fragment holds, and nil with the others.
 func (s *Scanner) Body(ev *Event) []byte {
+	if !ev.First {
+		return nil
+	}
 	return body(ev.Data, ev.Size, s.fde == nil || s.fde.Checksum)
 }
 

@@ -27,6 +27,7 @@ var (
 
 // course is how the next connection is made, after what happened to the last ones.
 type course struct {
+	next     binlog.Point   // the beginning of the next file, where the one that holds our end is torn behind it
 	byGTID   bool           // the file that held our end was purged, and the log goes on right behind it
 	avoid    config.Address // the primary, while another host may still have what it has purged
 	diverged time.Time      // since when the primary has another history, or has purged what we need; zero: it has not
@@ -50,6 +51,17 @@ func (c *cluster) stream(ctx context.Context) error {
 		}
 		if c.arch.Stats().ReceivedBytes > received {
 			try, first, on = 0, false, course{damaged: on.damaged}
+		}
+		if errors.Is(err, replica.ErrTorn) && on.next.File == "" {
+			next, terr := c.afterTorn(ctx)
+			if next.File != "" {
+				c.log.Info("a file ends inside an event, as a crash of the primary leaves it; the log goes on in the next", zap.Stringer("at", next))
+				on.next = next
+				continue
+			}
+			if terr != nil {
+				err = errors.Join(err, terr)
+			}
 		}
 		parts := false
 		switch {
@@ -207,7 +219,7 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 	c.mu.Unlock()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, on.byGTID) }, c.o.Clock)
+	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, on) }, c.o.Clock)
 	if err != nil {
 		return err
 	}
@@ -234,7 +246,7 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 
 // request is what a server is asked for: on the one that was archived last the place in its files, on
 // another one what follows in the order of GTIDs.
-func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Server, resume *archiver.Resume, byGTID bool) (r replica.Request, err error) {
+func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Server, resume *archiver.Resume, on course) (r replica.Request, err error) {
 	if s.Flavor != c.cat.Cluster.Flavor {
 		return r, fault.New(fault.Config, "archive", o.Host, fmt.Errorf("it is a %s server, and the archive of %s is one of %s", s.Flavor, c.cfg.Name, c.cat.Cluster.Flavor)).
 			WithHint("Archive it under another cluster name.")
@@ -243,7 +255,9 @@ func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Ser
 	switch {
 	case resume.Fresh:
 		r.From, err = c.start(ctx, o)
-	case s.ID != resume.ServerID || s.UUID != resume.UUID, byGTID:
+	case s.ID == resume.ServerID && on.next.File != "":
+		r.From, resume.Next = on.next, true
+	case s.ID != resume.ServerID || s.UUID != resume.UUID, on.byGTID:
 		r.From, r.After = binlog.Point{}, resume.Reached.String()
 		resume.Other = true
 	case r.From.Offset >= 1<<32:
