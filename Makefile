@@ -78,6 +78,10 @@ bench-stream: deps ## archiving against mariadb-binlog --raw; ENCRYPT=1 encrypte
 bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb, and by hand; SERVER=mysql-9.7 for another, BALLAST=1024 for a base of so many MiB
 	go run ./integration/bench restore -server "$(SERVER)" -ballast $(or $(BALLAST),0)
 
+.PHONY: bench-commit
+bench-commit: deps servers ## commits that wait for the spool against commits that do not; SERVER=mysql-9.7 for another
+	go run ./integration/bench commit -server "$(SERVER)"
+
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages
 	protoc --plugin=protoc-gen-go=$(PROTOC_PLUGIN) --go_out=. --go_opt=paths=source_relative $(PROTOS)

@@ -82,6 +82,7 @@ type Options struct {
 // called at any time.
 type Archiver struct {
 	o     Options
+	disk  counted // is o.FS
 	lock  *durable.Lock
 	state *state
 
@@ -118,7 +119,9 @@ func Open(ctx context.Context, o Options) (*Archiver, error) {
 		return nil, fault.New(fault.Config, "lock the spool", o.Dir, err).
 			WithHint("Give the user that runs tidemark a state_dir it may write to.")
 	}
-	a := &Archiver{o: o, lock: lock, dirty: make(chan struct{}, 1), hurry: make(chan struct{}, 1), acks: newAcks(), broken: make(chan struct{})}
+	disk := count(o.FS)
+	o.FS = disk
+	a := &Archiver{o: o, disk: disk, lock: lock, dirty: make(chan struct{}, 1), hurry: make(chan struct{}, 1), acks: newAcks(), broken: make(chan struct{})}
 	a.wake = sync.NewCond(&a.mu)
 	if err := a.recover(ctx); err != nil {
 		if a.open != nil {

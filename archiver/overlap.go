@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
+	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 )
 
@@ -38,6 +40,10 @@ func newOverlap(r Resume) *overlap { return &overlap{r: r, hash: sha256.New()} }
 
 // feed takes the next event or fragment.
 func (v *overlap) feed(ev *binlog.Event, src Source) (fed, error) {
+	if v.r.Next { // that the file comes next is checked as between any two
+		v.files = true
+		return fresh, nil
+	}
 	if v.r.Other { // the server was asked whether it has all of ours, and sends what follows
 		if ev.Begin {
 			return fresh, nil
@@ -92,21 +98,24 @@ func (v *overlap) diverged(ev *binlog.Event, err error) error {
 		WithHint("The primary was reset, restored or rebuilt. If it stays so, its history becomes a timeline of its own (fork_grace).")
 }
 
-// hashTail returns the SHA-256 of a segment's tail, from the spool.
-func (a *Archiver) hashTail(path string, seg *catalog.Segment) (catalog.Digest, error) {
-	f, err := a.o.FS.Open(path)
-	if err != nil {
-		return catalog.Digest{}, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	from := int64(seg.HeadBytes + seg.Tail.Offset - seg.Source.Start)
-	n, err := io.Copy(h, io.NewSectionReader(f, from, int64(seg.Tail.Bytes)))
-	if err == nil && uint64(n) != seg.Tail.Bytes {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return catalog.Digest{}, fmt.Errorf("read the end of %s: %w", path, err)
+// hashTail returns the SHA-256 of n bytes of a file of the spool, from an offset on.
+func hashTail(ctx context.Context, f durable.File, from, n int64) (catalog.Digest, error) {
+	h, r := sha256.New(), io.NewSectionReader(f, from, n)
+	const step = 64 << 20
+	for left := n; left > 0; left -= step {
+		if err := ctx.Err(); err != nil {
+			return catalog.Digest{}, err
+		}
+		if _, err := io.CopyN(h, r, min(step, left)); err != nil {
+			return catalog.Digest{}, fmt.Errorf("read the end of %s: %w", f.Name(), noEOF(err))
+		}
 	}
 	return catalog.Digest(h.Sum(nil)), nil
+}
+
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

@@ -36,6 +36,7 @@ type Stats struct {
 	UploadError          error // while uploads fail
 	CoveredUntil         time.Time
 	Acks                 uint64        // acknowledgements sent
+	Syncs                uint64        // of files and directories of the spool
 	Head                 *catalog.Head // last written
 }
 
@@ -44,7 +45,7 @@ func (a *Archiver) Stats() Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.stats
-	s.SpoolBytes = a.spoolBytes()
+	s.SpoolBytes, s.Syncs = a.spoolBytes(), a.disk.syncs.Load()
 	s.CoveredUntil = a.coveredUntil()
 	if a.mstate != nil {
 		s.Received.GTID = a.mstate.String()

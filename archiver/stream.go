@@ -36,6 +36,7 @@ type Resume struct {
 	UUID     string // of the source From belongs to; MySQL
 	ByGTID   bool   // the caller asked for what follows After, not for From
 	Other    bool   // the caller asked another server for what follows Reached
+	Next     bool   // the caller asked for the beginning of the next file: that of From ends at Reached
 	tail     catalog.Tail
 	tailTime time.Time // commit time of the last transaction
 	format   catalog.Digest
@@ -76,14 +77,21 @@ func (a *Archiver) Resume(ctx context.Context) (Resume, error) {
 	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
 		Reached: a.mstate.Clone(), Safe: safe,
 		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: seg.Tail, tailTime: seg.Commit.Last, format: seg.Source.Format}
-	if path != "" {
-		sum, err := a.hashTail(path, seg)
-		if err != nil {
-			return Resume{}, err
-		}
-		r.tail.SHA256 = sum
+	if path == "" {
+		return r, nil
 	}
-	return r, nil
+	f, err := a.o.FS.Open(path)
+	if err != nil {
+		return Resume{}, err
+	}
+	defer f.Close()
+	// A transaction of gigabytes takes its time, and nobody should wait for that. The file may be archived
+	// and removed meanwhile; what is open stays readable.
+	from := int64(seg.HeadBytes + seg.Tail.Offset - seg.Source.Start)
+	a.mu.Unlock()
+	r.tail.SHA256, err = hashTail(ctx, f, from, int64(r.tail.Bytes))
+	a.mu.Lock()
+	return r, err
 }
 
 // Stream appends the source's events until it ends, which is never without an error. r is where the

@@ -125,14 +125,22 @@ func (h *History) Intersects(set *gtid.Set) bool { return h.set != nil && h.set.
 
 // StartPosition is the GTID position at which the oldest binlog of a server begins.
 func StartPosition(conn *client.Conn, flavor gtid.Flavor) (string, error) {
+	if flavor == gtid.MySQL {
+		return startPosition(conn, "SELECT @@global.gtid_purged", flavor)
+	}
 	files, err := Files(conn)
 	if err != nil {
 		return "", err
 	}
-	query := "SELECT @@global.gtid_purged"
-	if flavor == gtid.MariaDB {
-		query = "SELECT BINLOG_GTID_POS('" + strings.ReplaceAll(files[0].File, "'", "''") + "', 4)"
-	}
+	return FilePosition(conn, files[0].File)
+}
+
+// FilePosition is the GTID position at which a binlog file of a MariaDB server begins.
+func FilePosition(conn *client.Conn, file string) (string, error) {
+	return startPosition(conn, "SELECT BINLOG_GTID_POS('"+strings.ReplaceAll(file, "'", "''")+"', 4)", gtid.MariaDB)
+}
+
+func startPosition(conn *client.Conn, query string, flavor gtid.Flavor) (string, error) {
 	r, err := conn.Execute(query)
 	if err != nil {
 		return "", queryError("ask where the binlog begins", err, flavor)

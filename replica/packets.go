@@ -26,15 +26,17 @@ const (
 // an event of 16 MiB and more goes on in packets without a status byte. To a semi-synchronous
 // replica there are two more bytes before each event, which say whether it is to be acknowledged.
 type packets struct {
-	conn    net.Conn
-	clock   clock.Clock
-	timeout time.Duration // without a byte: two heartbeats
-	buf     []byte
-	at, end int
-	left    int  // bytes of the current packet still to come
-	goesOn  bool // the next packet continues this event
-	seq     byte // expected next
-	restart bool // or else 1: a server that waits for an acknowledgement counts anew
+	conn     net.Conn
+	clock    clock.Clock
+	timeout  time.Duration // without progress: two heartbeats
+	patience time.Duration // what is left of it; only waiting counts, not what we do meanwhile
+	slow     int           // bytes since the last progress
+	buf      []byte
+	at, end  int
+	left     int  // bytes of the current packet still to come
+	goesOn   bool // the next packet continues this event
+	seq      byte // expected next
+	restart  bool // or else 1: a server that waits for an acknowledgement counts anew
 
 	semi  semi
 	out   uint64   // event bytes handed out
@@ -52,13 +54,17 @@ const (
 	semiOn
 )
 
+// progress is so many bytes, or a packet begun. A connection that brings less within the timeout is as good
+// as dead, though it never falls silent.
+const progress = 64 << 10
+
 const (
 	semiMagic = 0xef
 	semiAck   = 1
 )
 
 func newPackets(conn net.Conn, clk clock.Clock, timeout time.Duration, buffer int) *packets {
-	return &packets{conn: conn, clock: clk, timeout: timeout, buf: make([]byte, buffer), seq: 1}
+	return &packets{conn: conn, clock: clk, timeout: timeout, patience: timeout, buf: make([]byte, buffer), seq: 1}
 }
 
 // Read returns event bytes, waiting only when it has none.
@@ -135,6 +141,7 @@ func (p *packets) header() (bool, error) {
 		p.left = size
 	}
 	p.at += 4
+	p.patience, p.slow = p.timeout, 0
 	p.seq, p.restart = seq+1, false
 	p.goesOn = size == maxPayload
 	if !p.goesOn {
@@ -167,7 +174,7 @@ func (p *packets) semiSync(size int) (int, error) {
 	return 2, nil
 }
 
-// fill waits for more bytes from the server, at most two heartbeats long.
+// fill waits for more bytes from the server, as long as there is progress.
 func (p *packets) fill() error {
 	if p.at == p.end {
 		p.at, p.end = 0, 0
@@ -175,16 +182,23 @@ func (p *packets) fill() error {
 		p.end = copy(p.buf, p.buf[p.at:p.end])
 		p.at = 0
 	}
-	if err := p.conn.SetReadDeadline(p.clock.Now().Add(p.timeout)); err != nil {
+	began := p.clock.Now()
+	if err := p.conn.SetReadDeadline(began.Add(p.patience)); err != nil {
 		return fault.New(fault.Primary, "read the binlog", "", err)
 	}
 	n, err := p.conn.Read(p.buf[p.end:])
 	p.end += n
 	if n > 0 {
+		p.patience -= p.clock.Now().Sub(began)
+		if p.slow += n; p.slow >= progress {
+			p.patience, p.slow = p.timeout, 0
+		}
 		return nil
 	}
 	var ne net.Error
 	switch {
+	case errors.As(err, &ne) && ne.Timeout() && p.slow > 0:
+		return fault.New(fault.Primary, "read the binlog", "", fmt.Errorf("no more than %d bytes received in %s", p.slow, p.timeout))
 	case errors.As(err, &ne) && ne.Timeout():
 		return fault.New(fault.Primary, "read the binlog", "", fmt.Errorf("nothing received for %s, not even a heartbeat", p.timeout))
 	case err == io.EOF:

@@ -329,6 +329,7 @@ func TestRefusal(t *testing.T) {
 		{1236, "Could not find first log file name in binary log index file", ErrNoFile},
 		{1236, "Client requested master to start replication from impossible position", ErrNoFile},
 		{1236, "Client requested master to start replication from position > file size", ErrNoFile},
+		{1236, "binlog truncated in the middle of event; consider out of disk space on master", ErrTorn},
 		{1236, "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.", ErrPurged},
 		{1236, "Cannot replicate because the source purged required binary logs. Replicate the missing transactions from elsewhere", ErrPurged},
 		{1236, "Error: connecting slave requested to start from GTID 0-1-5, which is not in the master's binlog", ErrDiverged},
@@ -344,8 +345,8 @@ func TestRefusal(t *testing.T) {
 		if !fault.Is(err, fault.Primary) || Refused(err) == passing[tt.code] {
 			t.Errorf("%s: kind %v, refused %v", tt.message, fault.KindOf(err), Refused(err))
 		}
-		for _, reason := range []error{ErrPurged, ErrDiverged, ErrNoFile, ErrDuplicateID} {
-			if errors.Is(err, reason) != (reason == tt.want) {
+		for _, reason := range []error{ErrPurged, ErrDiverged, ErrNoFile, ErrTorn, ErrDuplicateID} {
+			if errors.Is(err, reason) != (reason == tt.want || reason == ErrNoFile && tt.want == ErrTorn) {
 				t.Errorf("%s: is %q: %v", tt.message, reason, errors.Is(err, reason))
 			}
 		}

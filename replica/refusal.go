@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
@@ -18,6 +19,8 @@ var (
 	ErrDiverged = errors.New("the server's history is not the archived one")
 	// ErrNoFile: the server has no such binlog file, or it is shorter.
 	ErrNoFile = errors.New("the server does not have that binlog position")
+	// ErrTorn: a file ends inside an event, as MariaDB leaves it when it is killed. It matches ErrNoFile too.
+	ErrTorn = fmt.Errorf("the binlog file ends inside an event: %w", ErrNoFile)
 	// ErrDuplicateID: another replica connected with our server ID, and the server dropped us.
 	ErrDuplicateID = errors.New("another replica uses our server_id")
 )
@@ -32,14 +35,16 @@ func refusal(e *ServerError) error {
 	}
 	switch {
 	case e.Code == 4052 || e.Code == 1236 && has("same server_uuid/server_id"):
-		return reason(ErrDuplicateID, "Give this archiver a server_id of its own (clusters.NAME.server_id): every replica of a primary needs a different one.")
+		return reason(ErrDuplicateID, ownID)
 	case e.Code != 1236:
 		return f
 	case has("have been purged") || has("purged required binary logs"):
 		return reason(ErrPurged, "Keep binlogs longer on the primary (binlog_expire_logs_seconds).")
 	case has("not in the master's binlog") || has("diverged") || has("more GTIDs than the source"):
 		return reason(ErrDiverged, "The primary was reset, restored or replaced. If it stays so, its history becomes a timeline of its own (fork_grace).")
-	case has("Could not find first log file") || has("impossible position") || has("position > file size") || has("binlog truncated in the middle") ||
+	case has("binlog truncated in the middle"):
+		return reason(ErrTorn, "The primary's binlogs were reset, or a crash has damaged one.")
+	case has("Could not find first log file") || has("impossible position") || has("position > file size") ||
 		has("bogus data in log event") || has("log event entry exceeded max_allowed_packet"): // at a place where no event begins; none is so large
 		return reason(ErrNoFile, "The primary's binlogs were reset or purged.")
 	}

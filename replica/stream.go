@@ -100,7 +100,10 @@ func (s *Stream) start(o Options, request func(*Server) (Request, error)) (err e
 			return queryError("set up the dump", err, s.Server.Flavor)
 		}
 	}
-	if err := s.register(r.ServerID); err != nil {
+	if err := s.unclaimed(r); err != nil {
+		return err
+	}
+	if err := s.register(r); err != nil {
 		return err
 	}
 	if err := s.dump(r); err != nil {
@@ -148,8 +151,8 @@ func (s *Server) settings(r Request) ([]string, error) {
 }
 
 // register makes us visible in the primary's list of replicas.
-func (s *Stream) register(id uint32) error {
-	const name = "tidemark"
+func (s *Stream) register(r Request) error {
+	id, name := r.ServerID, r.name()
 	b := make([]byte, 4, 64)
 	b = append(b, mysql.COM_REGISTER_SLAVE)
 	b = binary.LittleEndian.AppendUint32(b, id)

@@ -139,7 +139,8 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 			continue
 		}
 		f.track(ev)
-		if !f.skipping {
+		// Its source was encrypted, and what is archived is not: a server would begin to decrypt.
+		if !f.skipping && ev.Type != binlog.TypeStartEncryption {
 			if ev.First && !binlog.Atomic(ev, r.Body(ev)) {
 				if err := f.beginFragile(ctx, r.Format()); err != nil {
 					return err

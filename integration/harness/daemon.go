@@ -37,6 +37,10 @@ type Status struct {
 	ArchivedLagSeconds   float64
 	ReceivedTransactions uint64 `json:",string"`
 	DuplicateBytes       uint64 `json:",string"`
+	Reconnects           uint64 `json:",string"`
+	ChecksumFailures     uint64 `json:",string"`
+	Syncs                uint64 `json:",string"`
+	ServerIDClash        uint32 `json:"serverIdClash"`
 	Archived, Primary    Point
 	SemiSync             SemiSync
 	LastBackup           struct {
@@ -102,11 +106,14 @@ func Start(tool, config, log string) (*Daemon, error) {
 		return d, nil
 	case <-d.done:
 		return nil, fmt.Errorf("tidemark run ended: %w\n%s", d.err, d.Tail())
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute): // a disk that is busy with gigabytes takes its time
 		_ = d.cmd.Process.Kill()
 		return nil, errors.New("tidemark run does not listen on its status port\n" + d.Tail())
 	}
 }
+
+// Pid is that of the process.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
 
 // Tail is the end of the log.
 func (d *Daemon) Tail() string {

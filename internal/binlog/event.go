@@ -54,7 +54,7 @@ const (
 	TypeBinlogCheckpoint  Type = 161
 	TypeMariaGTID         Type = 162
 	TypeMariaGTIDList     Type = 163
-	TypeStartEncryption   Type = 164
+	TypeStartEncryption   Type = 164 // of an encrypted file of MariaDB's, behind its format description; what follows is sent in the clear
 	TypeQueryCompressed   Type = 165
 )
 

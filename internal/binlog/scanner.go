@@ -86,8 +86,11 @@ func (s *Scanner) Lose(expect Point) { s.lost, s.expect = true, expect }
 func (s *Scanner) Consumed() uint64 { return s.read }
 
 // Body returns what lies between header and checksum of the event in hand; of a large event, only
-// as much as its first fragment holds.
+// as much as its first fragment holds, and nil with the others.
 func (s *Scanner) Body(ev *Event) []byte {
+	if !ev.First {
+		return nil
+	}
 	return body(ev.Data, ev.Size, s.fde == nil || s.fde.Checksum)
 }
 
@@ -181,7 +184,7 @@ func (s *Scanner) more() bool {
 	switch Type(next[4]) {
 	case TypeHeartbeat, TypeHeartbeatV2:
 		return false
-	case TypeFormatDescription: // without log_pos it is sent again
+	case TypeFormatDescription, TypeStartEncryption: // without log_pos it is sent again
 		return binary.LittleEndian.Uint32(next[13:]) != 0
 	}
 	return next[17]&FlagArtificial == 0
@@ -254,7 +257,7 @@ func (s *Scanner) place(ev *Event) error {
 		return s.rotate(ev, b)
 	case ev.Artificial():
 		return nil
-	case ev.Type == TypeFormatDescription && ev.LogPos == 0:
+	case (ev.Type == TypeFormatDescription || ev.Type == TypeStartEncryption) && ev.LogPos == 0:
 		// Sent again because the dump began behind it. In its file it says where it ends.
 		ev.Head = true
 		return nil

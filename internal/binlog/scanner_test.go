@@ -56,6 +56,9 @@ func collect(sc *binlog.Scanner) ([]found, error) {
 		if err == io.EOF {
 			return list, nil
 		}
+		if err == nil && !ev.First && sc.Body(ev) != nil {
+			return list, errors.New("a fragment behind the first has a body")
+		}
 		if err != nil {
 			return list, err
 		}

@@ -196,11 +196,7 @@ func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
 			WithHint("Set clusters."+c.cl.Name+".server_id to a number that no server and no replica has."))
 		return
 	}
-	list := "SHOW SLAVE HOSTS"
-	if s.Flavor == gtid.MySQL {
-		list = "SHOW REPLICAS"
-	}
-	r, err := conn.Execute(list)
+	r, err := conn.Execute(replica.ListReplicas(s.Flavor))
 	if err != nil {
 		c.ok("server_id", "%d; the account may not see which others are in use", id)
 		return
@@ -208,7 +204,7 @@ func (c *checker) serverID(conn *client.Conn, s *replica.Server) {
 	for i := range r.RowNumber() {
 		theirs, _ := r.GetUint(i, 0)
 		name, _ := r.GetString(i, 1)
-		if uint32(theirs) == id && name != "tidemark" {
+		if uint32(theirs) == id && !strings.HasPrefix(name, replica.Name) {
 			c.fail("server_id", fault.New(fault.Config, "", "", fmt.Errorf("replica %q has server_id %d too", name, id)).
 				WithHint("Set clusters."+c.cl.Name+".server_id to a number that no server and no replica has."))
 			return

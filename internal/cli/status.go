@@ -158,6 +158,9 @@ func (r *statusResult) text(t *text) {
 		if c.Host != "" {
 			add("primary", "%s (%s)", c.Host, c.ServerVersion)
 		}
+		if c.ServerIdClash != 0 {
+			add("server_id", "another replica of the primary uses %d too: give this archiver one of its own (clusters.%s.server_id)", c.ServerIdClash, c.Name)
+		}
 		if w := c.Window; w != nil && w.Earliest != nil {
 			add("recovery window", "%s to %s", when(at(w.Earliest)), when(at(w.Latest)))
 		}

@@ -52,11 +52,11 @@ type Cluster struct {
 	PasswordFile string        `key:"password_file" doc:"file that holds the password, not readable by everyone"`
 	DefaultsFile string        `key:"defaults_file" doc:"client option file whose [client] section holds the password"`
 	TLS          TLS           `key:"tls"`
-	ServerID     uint32        `key:"server_id" default:"0" doc:"replica ID, unique among all replicas of the primary; 0: chosen once and kept in state_dir"`
+	ServerID     uint32        `key:"server_id" default:"0" doc:"replica ID, unique among all replicas of the primary, or another one is taken; 0: chosen once and kept in state_dir"`
 	Start        Start         `key:"start" default:"oldest" doc:"where a new archive begins: oldest (the first binlog the primary still has) or now"`
 	Ack          Ack           `key:"ack" default:"none" doc:"when a semi-synchronous primary is told that a transaction is safe: none (never), spool (synced in state_dir) or archive (confirmed by the storage)"`
 	ForkGrace    time.Duration `key:"fork_grace" default:"60s" doc:"how long a primary may lack transactions that are archived before its history becomes a timeline of its own"`
-	Heartbeat    time.Duration `key:"heartbeat" default:"5s" doc:"how often an idle primary says that it is there; two that fail to come mean a dead connection"`
+	Heartbeat    time.Duration `key:"heartbeat" default:"5s" doc:"how often an idle primary says that it is there; two that fail to come mean a dead connection, as do less than 64 KiB of an event"`
 	Segment      Segment       `key:"segment"`
 	Spool        Spool         `key:"spool"`
 	Base         Base          `key:"base"`

@@ -47,6 +47,7 @@ type view struct {
 	elsewhere  bool           // it is not the primary, which has purged what we need
 	since      time.Time      // when that connection was made
 	semi       semiView
+	identity   identity
 	err        error // of the last failure, while it lasts
 	state      phase
 	reconnects uint64

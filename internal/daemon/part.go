@@ -226,7 +226,7 @@ func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn
 
 // format reads the format description of a file of a server.
 func (c *cluster) format(ctx context.Context, o replica.Options, file string) (*binlog.FormatDescription, error) {
-	r := replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, From: binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}}
+	r := replica.Request{ServerID: c.serverID(), UUID: c.replicaUUID(), Heartbeat: c.cfg.Heartbeat, From: binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}}
 	src, err := replica.Open(ctx, o, r.Fixed, c.o.Clock)
 	if err != nil {
 		return nil, err
@@ -246,7 +246,7 @@ func (c *cluster) sameTransaction(ctx context.Context, o replica.Options, server
 	if server.Flavor == gtid.MySQL && !known || f.Last.IsZero() {
 		return !known, nil
 	}
-	r := replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, After: f.Before.String()}
+	r := replica.Request{ServerID: c.serverID(), UUID: c.replicaUUID(), Heartbeat: c.cfg.Heartbeat, After: f.Before.String()}
 	src, err := replica.Open(ctx, o, r.Fixed, c.o.Clock)
 	if err != nil {
 		return false, err

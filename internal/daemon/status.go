@@ -17,6 +17,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	v := &c.view
 	m := &pb.Cluster{Name: c.cfg.Name, Host: v.host.String(), Reconnects: v.reconnects, ChecksumFailures: v.checksums,
 		SpoolLimitBytes: uint64(c.cfg.Spool.MaxSize)}
+	m.ServerIdClash = v.identity.clash
 	if v.err != nil {
 		m.Error, m.Hint = v.err.Error(), fault.HintOf(v.err)
 	}
@@ -36,7 +37,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	m.Timeline, m.TimelineReason, m.TimelineBegan = c.timeline.Number, c.timeline.Reason, timestamppb.New(c.timeline.Created)
 	m.Received, m.Spooled, m.Archived = point(s.Received), point(s.Spooled), point(s.Archived)
 	m.ReceivedBytes, m.ReceivedEvents, m.ReceivedTransactions = s.ReceivedBytes, s.ReceivedEvents, s.ReceivedTransactions
-	m.DuplicateBytes = s.DuplicateBytes
+	m.DuplicateBytes, m.Syncs = s.DuplicateBytes, s.Syncs
 	m.SpoolBytes, m.SpoolSegments = uint64(s.SpoolBytes), s.SpoolSegments
 	m.UploadFailures, m.Segments = s.UploadFailures, s.ArchivedSegment
 	if s.UploadError != nil && m.Error == "" {

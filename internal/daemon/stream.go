@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -28,6 +27,7 @@ var (
 
 // course is how the next connection is made, after what happened to the last ones.
 type course struct {
+	next     binlog.Point   // the beginning of the next file, where the one that holds our end is torn behind it
 	byGTID   bool           // the file that held our end was purged, and the log goes on right behind it
 	avoid    config.Address // the primary, while another host may still have what it has purged
 	diverged time.Time      // since when the primary has another history, or has purged what we need; zero: it has not
@@ -52,6 +52,17 @@ func (c *cluster) stream(ctx context.Context) error {
 		if c.arch.Stats().ReceivedBytes > received {
 			try, first, on = 0, false, course{damaged: on.damaged}
 		}
+		if errors.Is(err, replica.ErrTorn) && on.next.File == "" {
+			next, terr := c.afterTorn(ctx)
+			if next.File != "" {
+				c.log.Info("a file ends inside an event, as a crash of the primary leaves it; the log goes on in the next", zap.Stringer("at", next))
+				on.next = next
+				continue
+			}
+			if terr != nil {
+				err = errors.Join(err, terr)
+			}
+		}
 		parts := false
 		switch {
 		case errors.Is(err, archiver.ErrSpool):
@@ -72,6 +83,8 @@ func (c *cluster) stream(ctx context.Context) error {
 			parts = errors.Is(err, replica.ErrPurged) || errors.Is(err, replica.ErrDiverged)
 		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
 			parts = true
+		case errors.Is(err, replica.ErrDuplicateID):
+			c.giveWay(err)
 		case fault.Is(err, fault.Config):
 			return err
 		case first && refused(err):
@@ -206,7 +219,7 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 	c.mu.Unlock()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, on.byGTID) }, c.o.Clock)
+	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, on) }, c.o.Clock)
 	if err != nil {
 		return err
 	}
@@ -233,16 +246,18 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 
 // request is what a server is asked for: on the one that was archived last the place in its files, on
 // another one what follows in the order of GTIDs.
-func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Server, resume *archiver.Resume, byGTID bool) (r replica.Request, err error) {
+func (c *cluster) request(ctx context.Context, o replica.Options, s *replica.Server, resume *archiver.Resume, on course) (r replica.Request, err error) {
 	if s.Flavor != c.cat.Cluster.Flavor {
 		return r, fault.New(fault.Config, "archive", o.Host, fmt.Errorf("it is a %s server, and the archive of %s is one of %s", s.Flavor, c.cfg.Name, c.cat.Cluster.Flavor)).
 			WithHint("Archive it under another cluster name.")
 	}
-	r = replica.Request{ServerID: c.serverID(), UUID: c.arch.UUID(), Heartbeat: c.cfg.Heartbeat, From: resume.From, SemiSync: resume.Safe}
+	r = replica.Request{ServerID: c.serverID(), UUID: c.replicaUUID(), Heartbeat: c.cfg.Heartbeat, From: resume.From, SemiSync: resume.Safe}
 	switch {
 	case resume.Fresh:
 		r.From, err = c.start(ctx, o)
-	case s.ID != resume.ServerID || s.UUID != resume.UUID, byGTID:
+	case s.ID == resume.ServerID && on.next.File != "":
+		r.From, resume.Next = on.next, true
+	case s.ID != resume.ServerID || s.UUID != resume.UUID, on.byGTID:
 		r.From, r.After = binlog.Point{}, resume.Reached.String()
 		resume.Other = true
 	case r.From.Offset >= 1<<32:
@@ -269,17 +284,6 @@ func (c *cluster) start(ctx context.Context, o replica.Options) (binlog.Point, e
 		file = files[len(files)-1].File
 	}
 	return binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}, nil
-}
-
-// serverID is ours among the primary's replicas: the configured one, or one that follows from our
-// UUID and so stays the same.
-func (c *cluster) serverID() uint32 {
-	if c.cfg.ServerID != 0 {
-		return c.cfg.ServerID
-	}
-	h := fnv.New32a()
-	h.Write([]byte(c.arch.UUID()))
-	return 4200000000 + h.Sum32()%90000000
 }
 
 // refused reports whether the primary was reached and said no.

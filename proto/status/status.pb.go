@@ -190,6 +190,8 @@ type Cluster struct {
 	SemiSync             *SemiSync              `protobuf:"bytes,30,opt,name=semi_sync,json=semiSync,proto3" json:"semi_sync,omitempty"`                    // where acknowledgements are configured
 	TimelineReason       string                 `protobuf:"bytes,31,opt,name=timeline_reason,json=timelineReason,proto3" json:"timeline_reason,omitempty"`  // why the timeline began: start, failover, reset, gap
 	TimelineBegan        *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=timeline_began,json=timelineBegan,proto3" json:"timeline_began,omitempty"`
+	Syncs                uint64                 `protobuf:"varint,100,opt,name=syncs,proto3" json:"syncs,omitempty"`                                        // of the spool's files and directory; one serves all commits that wait
+	ServerIdClash        uint32                 `protobuf:"varint,101,opt,name=server_id_clash,json=serverIdClash,proto3" json:"server_id_clash,omitempty"` // the server_id that another replica of the primary uses as well; 0 if none does
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -446,6 +448,20 @@ func (x *Cluster) GetTimelineBegan() *timestamppb.Timestamp {
 		return x.TimelineBegan
 	}
 	return nil
+}
+
+func (x *Cluster) GetSyncs() uint64 {
+	if x != nil {
+		return x.Syncs
+	}
+	return 0
+}
+
+func (x *Cluster) GetServerIdClash() uint32 {
+	if x != nil {
+		return x.ServerIdClash
+	}
+	return 0
 }
 
 // How it stands with the promise that a commit is safe here before it succeeds.
@@ -794,8 +810,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
-	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xf1\n" +
-	"\n" +
+	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xaf\v\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -833,7 +848,9 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\x129\n" +
 	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\x12'\n" +
 	"\x0ftimeline_reason\x18\x1f \x01(\tR\x0etimelineReason\x12A\n" +
-	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\"\xc1\x02\n" +
+	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\x12\x14\n" +
+	"\x05syncs\x18d \x01(\x04R\x05syncs\x12&\n" +
+	"\x0fserver_id_clash\x18e \x01(\rR\rserverIdClash\"\xc1\x02\n" +
 	"\bSemiSync\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\tR\x03ack\x12\x12\n" +
 	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x16\n" +
