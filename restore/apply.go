@@ -30,7 +30,7 @@ func (r *run) apply(ctx context.Context, s *session) error {
 	if err := r.phase(Apply, func() error { return r.applyAll(ctx, s) }); err != nil {
 		return err
 	}
-	return r.phase(Finish, func() error {
+	err := r.phase(Finish, func() error {
 		if err := m.end(); err != nil {
 			return r.failed(ctx, m.broken(err))
 		}
@@ -40,9 +40,13 @@ func (r *run) apply(ctx context.Context, s *session) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.report.complete(r.plan, r.owner)
+		r.report.complete(r.plan, r.owner, r.Start != nil)
 		return r.work.finish(r.owner, r.report)
 	})
+	if err != nil {
+		return err
+	}
+	return r.leave(ctx)
 }
 
 // failed counts failures of the server in a restore that is resumed: there is no use in trying that for ever.

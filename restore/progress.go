@@ -16,6 +16,7 @@ const (
 	Start   Phase = "start"   // the private server
 	Apply   Phase = "apply"   // the log
 	Finish  Phase = "finish"  // shut down, make durable, clean up
+	Leave   Phase = "leave"   // start the server that is left running
 )
 
 // Event tells how a restore is getting on. Bytes are plain ones: of the base backup in Fetch, of the

@@ -28,6 +28,8 @@ type Report struct {
 	Batches         int          `json:"batches"`
 	Threads         int          `json:"threads"`
 
+	Server *Server `json:"server,omitempty"` // that was left running
+
 	Phases  []PhaseTime `json:"phases"`
 	Seconds float64     `json:"seconds"`
 	Rate    float64     `json:"transactions_per_second"` // while they were applied
@@ -39,6 +41,7 @@ type Report struct {
 	Suspects       []Suspect `json:"suspects,omitempty"`
 	Warnings       []string  `json:"warnings,omitempty"`
 	NextSteps      []string  `json:"next_steps,omitempty"`
+	Guides         []Guide   `json:"guides,omitempty"` // what the restored server can be made
 }
 
 // PhaseTime is how long a phase took.
@@ -77,7 +80,7 @@ func continues(p *Plan, position string) string {
 }
 
 // complete fills in what is known when all is done.
-func (r *Report) complete(p *Plan, user mysqld.User) {
+func (r *Report) complete(p *Plan, user mysqld.User, started bool) {
 	r.Done = true
 	r.LastApplied, r.GTID = p.LastApplied, p.position.String()
 	before := uint64(0)
@@ -89,12 +92,12 @@ func (r *Report) complete(p *Plan, user mysqld.User) {
 			r.Rate = float64(r.Transactions-before) / ph.Seconds
 		}
 	}
-	r.NextSteps = []string{
-		fmt.Sprintf("Start a server of %s on %s (its files belong to user %s) with the options of the old one, but another server_id than %d: "+
-			"what it writes is a new history.", p.ServerVersion, r.TargetDir, user.Name, p.base.ServerID),
-		continues(p, orNone(r.GTID)),
-		"Archive it under its own timeline: point `tidemark run` at it, which takes a new base backup.",
+	if !started {
+		r.NextSteps = append(r.NextSteps, fmt.Sprintf("Start a server of %s on %s (its files belong to user %s) with the options of the old one, but another server_id than %d: "+
+			"what it writes is a new history.", p.ServerVersion, r.TargetDir, user.Name, p.base.ServerID))
 	}
+	r.NextSteps = append(r.NextSteps, continues(p, orNone(r.GTID)))
+	r.Guides = guides(p)
 	if len(r.EventsDisabled) > 0 {
 		r.NextSteps = append(r.NextSteps, "Look at the scheduled events named above, and enable those that are to run: ALTER EVENT … ENABLE.")
 	}

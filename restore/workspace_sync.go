@@ -51,10 +51,7 @@ func (w *workspace) finish(owner mysqld.User, report *Report) error {
 		return err
 	}
 	w.state.Step, w.state.Report = stepDone, report
-	if err := w.save(); err != nil {
-		return err
-	}
-	return w.tidy()
+	return w.save()
 }
 
 // tidy removes what only a running restore needs: the marker last, behind which the target is no longer

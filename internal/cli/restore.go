@@ -34,6 +34,7 @@ type restoreOptions struct {
 	dryRun     bool
 	identity   string
 	log        string // level
+	startOptions
 }
 
 func (a *app) newRestore() *cobra.Command {
@@ -62,12 +63,18 @@ The directory must be absent or empty. A restore that was interrupted is resumed
 behind the last transaction that its server had applied: none is applied twice, none left out. Where
 that cannot be told, as when the server died while it applied a definition, a change of a table that is
 not transactional, or one that needs a temporary table, it begins again from the base backup and says so.
---dry-run shows what would be done, and what lies on both sides of the target.` +
+--dry-run shows what would be done, and what lies on both sides of the target.
+
+--start leaves a server running on the result: with the options recorded in the base backup, those of
+--defaults-extra-file, a binlog and a server_id of its own, on --port, --socket or both. It outlives this
+command; the report says how to connect to it and how to stop it. What else the restored server can be
+made, a replica, the primary, the source of a new timeline, the report says as statements.` +
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
   tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103
-  tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'`,
+  tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'
+  tidemark restore shop --target-dir /srv/restored --start --port 3307`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.cluster = first(args)
@@ -95,6 +102,7 @@ not transactional, or one that needs a temporary table, it begins again from the
 	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and change nothing")
 	identityFlag(cmd, &o.identity)
+	o.startOptions.flags(cmd)
 	return cmd
 }
 
@@ -165,6 +173,10 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if o.dir == "" && !o.dryRun {
 		return nil, usage("--target-dir is missing", "tidemark restore")
 	}
+	start, err := o.endpoint("tidemark restore")
+	if err != nil {
+		return nil, err
+	}
 	log, err := a.logger(o.log)
 	if err != nil {
 		return nil, err
@@ -186,7 +198,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	}
 	p := a.progress()
 	report, err := restore.RunOrFallBack(ctx, cat, plan, what, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
-		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Log: log, Clock: a.Clock, FS: durable.OS{},
+		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Start: start, Log: log, Clock: a.Clock, FS: durable.OS{},
 		Progress: func(e restore.Event) { p.show(restoreLine(e), progressOf(e)) }})
 	p.done()
 	if err != nil {

@@ -57,6 +57,9 @@ func (r *restoreResult) text(t *text) {
 		}
 		t.line("  %s", x)
 	}
+	if p.Server != nil {
+		server(t, p.Server)
+	}
 	notes(t, p.Suspects, p.Warnings)
 	for i, s := range p.NextSteps {
 		if i == 0 {
@@ -64,6 +67,7 @@ func (r *restoreResult) text(t *text) {
 		}
 		t.line("  %s", s)
 	}
+	guides(t, p.Guides)
 }
 
 // around shows what lies on both sides of the stop.
