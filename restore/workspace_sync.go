@@ -50,7 +50,7 @@ func (w *workspace) finish(owner mysqld.User, report *Report) error {
 	if err := w.sync(owner); err != nil {
 		return err
 	}
-	w.state.Step, w.state.Report = stepDone, report
+	w.state.Step, w.state.Report, w.state.To = stepDone, report, report.Target
 	return w.save()
 }
 

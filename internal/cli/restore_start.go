@@ -25,12 +25,12 @@ func (o *startOptions) flags(cmd *cobra.Command) {
 }
 
 // endpoint is where the server is wanted; nil if none is.
-func (o *startOptions) endpoint(cmd string) (*restore.Endpoint, error) {
+func (o *startOptions) endpoint() (*restore.Endpoint, error) {
 	switch {
 	case !o.start && (o.port != 0 || o.socket != ""):
-		return nil, usage("--port and --socket are for --start", cmd)
+		return nil, usage("--port and --socket are for --start", "tidemark restore")
 	case o.port < 0 || o.port > 65535:
-		return nil, usage(fmt.Sprintf("--port %d is no port", o.port), cmd)
+		return nil, usage(fmt.Sprintf("--port %d is no port", o.port), "tidemark restore")
 	case !o.start:
 		return nil, nil
 	}

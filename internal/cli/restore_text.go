@@ -29,7 +29,11 @@ func (r *planResult) text(t *text) {
 
 func (r *restoreResult) text(t *text) {
 	p := r.Report
-	t.line("cluster %s, timeline %d, is restored to %s in %s", p.Cluster, p.Timeline, p.Target, p.TargetDir)
+	how := "is restored to " + p.Target
+	if p.Paused {
+		how = "was followed"
+	}
+	t.line("cluster %s, timeline %d, %s in %s", p.Cluster, p.Timeline, how, p.TargetDir)
 	t.line("  base backup        %s", p.Base)
 	t.line("  position           %s", orNone(p.GTID))
 	around(t, p.LastApplied, p.FirstNotApplied)
