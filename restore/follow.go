@@ -70,8 +70,10 @@ func (f *following) seek(ctx context.Context, h *history, t Target) (*found, err
 	if err != nil {
 		return nil, err
 	}
-	if i, ok := f.h.find(f.floor.timeline, f.floor.number); ok && (spot{i, f.floor.offset}).after(stop.spot) {
-		stop = &found{spot: spot{i, f.floor.offset}}
+	if i, ok := f.h.find(f.floor.timeline, f.floor.number); ok && f.floor.offset <= f.h.segments[i].Source.End {
+		if least := (spot{i, f.floor.offset}); least.after(stop.spot) {
+			stop = &found{spot: least}
+		}
 	}
 	if t.kind == toLatest {
 		return stop, nil
@@ -152,6 +154,7 @@ func (p *Plan) next(ctx context.Context) (*Plan, error) {
 	if !grown && f.o.Follow.Delay == 0 && f.o.Target.kind != toTime {
 		return nil, nil
 	}
+	f.floor = p.end() // also where a clock is set back
 	q, err := p.again(ctx)
 	if err != nil || !f.last && q.end().compare(p.end()) <= 0 {
 		return nil, err

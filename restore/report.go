@@ -30,6 +30,7 @@ type Report struct {
 	Threads         int          `json:"threads"`
 
 	Server *Server `json:"server,omitempty"` // that was left running
+	Moved  *Moved  `json:"moved,omitempty"`  // into a service
 
 	Phases  []PhaseTime `json:"phases"`
 	Seconds float64     `json:"seconds"`

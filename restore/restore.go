@@ -44,7 +44,8 @@ type Options struct {
 	DefaultsExtraFile string // option file for the private server and its tools, as for key management; no other is read
 	PluginDir         string
 
-	Start *Endpoint // a server is left running on the result; nil: none
+	Start   *Endpoint // a server is left running on the result; nil: none
+	Service *Service  // the result takes the place of its data directory; nil: it stays
 
 	Progress func(Event) // called from one goroutine at a time; may be nil
 	Log      *zap.Logger // may be nil
@@ -152,6 +153,15 @@ func (r *run) once(ctx context.Context) error {
 func (r *run) check(ctx context.Context) (err error) {
 	if err := r.checkStart(); err != nil {
 		return err
+	}
+	if r.Service != nil {
+		target, err := resolve(r.TargetDir)
+		if err == nil {
+			err = r.Service.check(ctx, target)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if r.Tools, err = r.Tools.Find(r.plan.base.Flavor); err != nil {
 		return err

@@ -93,12 +93,19 @@ func (r *run) tidyUp(ctx context.Context) error {
 	return r.leave(ctx)
 }
 
-// leave starts the server that stays, if one is wanted, and removes what only a restore needs.
+// leave starts the server that stays, or moves the result into a service, if that is wanted, and removes what
+// only a restore needs.
 func (r *run) leave(ctx context.Context) error {
 	if r.Start != nil {
 		if err := r.phase(Leave, func() error { return r.startStanding(ctx) }); err != nil {
 			return err
 		}
+	}
+	if r.Service != nil {
+		if err := r.moveIn(ctx); err != nil {
+			return err
+		}
+		r.work.target = r.Service.datadir
 	}
 	return r.work.tidy()
 }

@@ -76,13 +76,15 @@ applies the rest up to the target and opens the standby.
 --start leaves a server running on the result: with the options recorded in the base backup, those of
 --defaults-extra-file, a binlog and a server_id of its own, on --port, --socket or both. It outlives this
 command; the report says how to connect to it and how to stop it. What else the restored server can be
-made, a replica, the primary, the source of a new timeline, the report says as statements.` +
+made, a replica, the primary, the source of a new timeline, the report says as statements.
+--into-service puts the result in the place of the data directory of a stopped service, which is kept aside.` +
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
   tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103
   tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'
   tidemark restore shop --target-dir /srv/restored --start --port 3307
+  tidemark restore shop --target-dir /var/lib/mysql.new --into-service mariadb
   tidemark restore shop --target-dir /srv/standby --follow --delay 1h`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -219,7 +221,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	}
 	defer told.stop()
 	report, err := restore.RunOrFallBack(ctx, cat, plan, what, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
-		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Start: start, Log: log, Clock: a.Clock, FS: durable.OS{},
+		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Start: start, Service: o.service(), Log: log, Clock: a.Clock, FS: durable.OS{},
 		Progress: func(e restore.Event) {
 			show.show(restoreLine(e), progressOf(e))
 			told.observe(e)

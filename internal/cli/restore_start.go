@@ -14,6 +14,7 @@ type startOptions struct {
 	port   int
 	socket string
 	bind   string
+	into   string
 }
 
 func (o *startOptions) flags(cmd *cobra.Command) {
@@ -21,6 +22,7 @@ func (o *startOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.start, "start", false, "leave a server running on the result, as the old one's would: durable, with a binlog, and a server_id of its own")
 	f.IntVar(&o.port, "port", 0, "with --start: TCP `port` of the server (default only its socket)")
 	f.StringVar(&o.socket, "socket", "", "with --start: `path` of the server's socket (default server.sock in the directory)")
+	f.StringVar(&o.into, "into-service", "", "put the result in place of the data directory of this stopped systemd `service`, and keep the old one")
 	f.StringVar(&o.bind, "bind-address", "127.0.0.1", "with --port: `address` to listen on")
 }
 
@@ -31,10 +33,20 @@ func (o *startOptions) endpoint() (*restore.Endpoint, error) {
 		return nil, usage("--port and --socket are for --start", "tidemark restore")
 	case o.port < 0 || o.port > 65535:
 		return nil, usage(fmt.Sprintf("--port %d is no port", o.port), "tidemark restore")
+	case o.start && o.into != "":
+		return nil, usage("--start and --into-service exclude each other: the service is started by systemctl", "tidemark restore")
 	case !o.start:
 		return nil, nil
 	}
 	return &restore.Endpoint{Socket: o.socket, Host: o.bind, Port: o.port}, nil
+}
+
+// service is what the result is to be moved into; nil if nothing.
+func (o *startOptions) service() *restore.Service {
+	if o.into == "" {
+		return nil
+	}
+	return &restore.Service{Name: o.into}
 }
 
 // server shows the server that was left running.

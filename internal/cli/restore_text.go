@@ -61,6 +61,9 @@ func (r *restoreResult) text(t *text) {
 		}
 		t.line("  %s", x)
 	}
+	if p.Moved != nil {
+		t.line("  moved              to %s, of service %s; what was there is in %s", p.Moved.Datadir, p.Moved.Service, p.Moved.Kept)
+	}
 	if p.Server != nil {
 		server(t, p.Server)
 	}
