@@ -32,8 +32,10 @@ func (r *run) apply(ctx context.Context, s *session) error {
 	if err == nil && r.plan.following != nil {
 		err = r.follow(ctx, s)
 	}
-	if ctx.Err() != nil && r.plan.following != nil {
-		return r.pause(s)
+	if r.plan.following != nil && (ctx.Err() != nil || ofArchive(err)) {
+		if perr := r.pause(s); perr != nil || ctx.Err() != nil {
+			return perr
+		}
 	}
 	if err != nil {
 		return err

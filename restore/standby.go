@@ -83,6 +83,11 @@ func (r *run) await(ctx context.Context, s *session) (*Plan, error) {
 	}
 }
 
+// ofArchive reports whether an error is about the archive, and not the server, which then ends cleanly too.
+func ofArchive(err error) bool {
+	return fault.Is(err, fault.Unreachable) || fault.Is(err, fault.Storage) || fault.Is(err, fault.Integrity)
+}
+
 // pause ends the server cleanly, between two transactions, so that all it has applied is durable and the same
 // command goes on behind it.
 func (r *run) pause(s *session) error {
