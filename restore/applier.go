@@ -60,11 +60,14 @@ const grace = 10 * time.Second
 
 // serverOptions are those of the private server, for either flavor.
 func (r *run) serverOptions(args []string) mysqld.Options {
-	p := r.plan
+	p, patience := r.plan, grace
+	if p.following != nil {
+		patience = stopGrace
+	}
 	return mysqld.Options{
 		Tools: r.Tools, Flavor: p.base.Flavor, User: r.user, Datadir: r.work.target, RunDir: r.work.runDir(), LogFile: r.work.logFile("server"),
 		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: p.base.Variables, Args: args,
-		Account: r.work.state.Account, Inherit: r.work.inherit(), Grace: grace,
+		Account: r.work.state.Account, Inherit: r.work.inherit(), Grace: patience,
 		DefaultsFile: r.DefaultsExtraFile, PluginDir: r.PluginDir,
 	}
 }

@@ -27,10 +27,20 @@ func (s *session) end() {
 // apply feeds the private server the log batch by batch, and stops it.
 func (r *run) apply(ctx context.Context, s *session) error {
 	m := s.applier
-	if err := r.phase(Apply, func() error { return r.applyAll(ctx, s) }); err != nil {
+	err := r.phase(Apply, func() error { return r.applyAll(ctx, s) })
+	r.report.rate()
+	if err == nil && r.plan.following != nil {
+		err = r.follow(ctx, s)
+	}
+	if r.plan.following != nil && (ctx.Err() != nil || ofArchive(err)) {
+		if perr := r.pause(s); perr != nil || ctx.Err() != nil {
+			return perr
+		}
+	}
+	if err != nil {
 		return err
 	}
-	return r.phase(Finish, func() error {
+	err = r.phase(Finish, func() error {
 		if err := m.end(); err != nil {
 			return r.failed(ctx, m.broken(err))
 		}
@@ -40,9 +50,13 @@ func (r *run) apply(ctx context.Context, s *session) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.report.complete(r.plan, r.owner)
+		r.report.complete(r.plan, r.owner, r.Start != nil)
 		return r.work.finish(r.owner, r.report)
 	})
+	if err != nil {
+		return err
+	}
+	return r.leave(ctx)
 }
 
 // failed counts failures of the server in a restore that is resumed: there is no use in trying that for ever.
@@ -116,7 +130,8 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 // hand gives a batch to the server, after recording what must be known of it if that dies.
 func (r *run) hand(m applier, b *batch) error {
 	st := &r.work.state
-	st.Handed = max(st.Handed, b.transactions)
+	st.Handed, st.HandedTo = max(st.Handed, b.transactions), b.end
+	st.HandedTo.Ahead = nil
 	if b.fragile != "" {
 		st.Unsynced = true
 		if st.Fragile == "" {
@@ -136,7 +151,7 @@ func (r *run) hand(m applier, b *batch) error {
 // with which it must not be killed.
 func (r *run) halt(m applier) error {
 	st := &r.work.state
-	if st.Fragile == "" {
+	if st.Fragile == "" || r.plan.following != nil { // that is halted when it is paused
 		return nil
 	}
 	if err := m.halt(); err != nil {

@@ -46,6 +46,9 @@ var errTooEarly = errors.New("it is before the first point that can be restored"
 // chooseBase returns the newest base backup that holds nothing behind the stop, which lies in the
 // segment with the index i, with nothing of the log missing between them.
 func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroundings) (*chosen, error) {
+	if h.chosen != nil {
+		return h.chosen, nil
+	}
 	if h.c.Cluster.Flavor == gtid.MySQL {
 		return h.chooseMySQL(t, i, stop)
 	}

@@ -65,7 +65,9 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 			if err != nil {
 				return nil, err
 			}
-			if !least.Covers(after) {
+			// Where it reaches what the base holds, however long nothing follows: so it is the same for every
+			// stop, and a restore may be resumed with another one.
+			if !least.Covers(after) || after.Covers(least) {
 				break
 			}
 		}

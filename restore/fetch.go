@@ -124,7 +124,8 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	defer log.Close()
 	cmd := r.command(ctx, r.Tools.Backup, args...)
-	cmd.Stdout, cmd.Stderr = log, log
+	said := io.MultiWriter(log, newPrepareProgress(r.work.target, r.tracker.percent))
+	cmd.Stdout, cmd.Stderr = said, said
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -62,7 +62,7 @@ func (h *history) findTime(ctx context.Context, t Target) (*found, error) {
 	if h.broken != nil {
 		return nil, h.broken
 	}
-	if covered := h.coveredUntil(); t.time.After(covered) {
+	if covered := h.coveredUntil(); t.time.After(covered) && !t.open {
 		why := fmt.Errorf("the archive does not reach it: it is not known to hold everything up to any time")
 		if !covered.IsZero() {
 			why = fmt.Errorf("the archive does not reach it: it holds everything up to %s", covered.UTC().Format(time.RFC3339Nano))

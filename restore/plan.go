@@ -19,6 +19,7 @@ type PlanOptions struct {
 	Exclude  []string       // GTIDs of transactions that are left out
 	Damaged  []*DamagedBase // base backups that are not used
 	Base     string         // base backup to begin from if it serves the target, as InterruptedBase tells it; else, or if "", the newest that does
+	Follow   *Follow        // the restore goes on with what is archived later; nil: it ends
 }
 
 // Plan says what a restore will do: which base backup, which part of the log, where it stops. It is
@@ -59,6 +60,7 @@ type Plan struct {
 	position  *gtid.State        // at the stop
 	start     *gtid.State        // at the base; MySQL: what it holds at least
 	serverIDs []uint32           // that occur in the log, ascending
+	following *following         // nil if the restore ends at the stop
 }
 
 // PlanBase is the base backup of a plan.
@@ -137,14 +139,18 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if err != nil {
 		return nil, err
 	}
-	stop, err := h.seek(ctx, o.Target)
+	var f *following
+	if o.Follow != nil {
+		if f, err = o.follow(h); err != nil {
+			return nil, err
+		}
+	}
+	stop, err := f.seek(ctx, h, o.Target)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{
-		Cluster: c.Cluster.Name, Timeline: h.timeline.Number, Target: o.Target.String(),
-		TimePrecision: precision(c.Cluster.Flavor).String(), CoveredUntil: h.coveredUntil(), Warnings: h.warnings,
-	}
+	p := h.newPlan(o)
+	p.following, p.Warnings = f, h.warnings
 	if err := h.leaveOut(ctx, p, o.Exclude, stop.spot); err != nil {
 		return nil, err
 	}
@@ -166,6 +172,11 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	return p, err
 }
 
+func (h *history) newPlan(o PlanOptions) *Plan {
+	f := h.c.Cluster.Flavor
+	return &Plan{Cluster: h.c.Cluster.Name, Timeline: h.timeline.Number, Target: o.Target.String(), TimePrecision: precision(f).String(), CoveredUntil: h.coveredUntil()}
+}
+
 // fill chooses the base backup and says what lies around the stop and between them.
 func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error {
 	s := h.segments[stop.i]
@@ -182,6 +193,7 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 	if err != nil {
 		return err
 	}
+	h.chosen = from
 	b := from.base
 	p.base, p.start, p.from, p.segments = b, from.position, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion

@@ -11,11 +11,13 @@ type Phase string
 
 // The phases, in their order.
 const (
-	Fetch   Phase = "fetch"   // read the base backup and extract it
-	Prepare Phase = "prepare" // bring it to its point
-	Start   Phase = "start"   // the private server
-	Apply   Phase = "apply"   // the log
-	Finish  Phase = "finish"  // shut down, make durable, clean up
+	Fetch     Phase = "fetch"   // read the base backup and extract it
+	Prepare   Phase = "prepare" // bring it to its point
+	Start     Phase = "start"   // the private server
+	Apply     Phase = "apply"   // the log
+	Following Phase = "follow"  // what is archived later
+	Finish    Phase = "finish"  // shut down, make durable, clean up
+	Leave     Phase = "leave"   // start the server that is left running
 )
 
 // Event tells how a restore is getting on. Bytes are plain ones: of the base backup in Fetch, of the
@@ -30,6 +32,9 @@ type Event struct {
 	Total        uint64        // transactions
 	Rate         float64       // a second: transactions in Apply, bytes elsewhere
 	Left         time.Duration // estimated; 0 if unknown
+
+	LastApplied *Transaction  // where it is known
+	Behind      time.Duration // Following: by commit times, the last transaction applied behind the last one archived
 }
 
 // Kind is a kind of Event.
@@ -70,6 +75,15 @@ func (t *tracker) start(p Phase) {
 	t.tell(t.now)
 }
 
+// follows says how far a restore that follows is, and that it waits.
+func (t *tracker) follows(p *Plan) {
+	t.now.LastApplied, t.now.Behind = p.LastApplied, p.behind()
+	t.now.Rate, t.now.Left = 0, 0
+	t.now.Kind, t.now.Elapsed = Progress, t.clock.Now().Sub(t.begun)
+	t.told = t.clock.Now()
+	t.tell(t.now)
+}
+
 // total says what the phase has to do.
 func (t *tracker) total(bytes int64, transactions uint64) {
 	t.now.TotalBytes, t.now.Total = bytes, transactions
@@ -94,6 +108,13 @@ func (t *tracker) reached(bytes int64, transactions uint64) {
 	t.tell(t.now)
 }
 
+// percent says what the phase has done, where each percent is to be told.
+func (t *tracker) percent(bytes, total int64) {
+	t.now.TotalBytes = total
+	t.told = time.Time{}
+	t.reached(bytes, 0)
+}
+
 func (t *tracker) estimate() {
 	done, total := float64(t.now.Bytes-t.had.Bytes), float64(t.now.TotalBytes-t.had.Bytes)
 	t.now.Rate, t.now.Left = 0, 0
@@ -102,7 +123,7 @@ func (t *tracker) estimate() {
 		return
 	}
 	t.now.Rate = done / seconds
-	if t.now.Phase == Apply {
+	if t.now.Phase == Apply || t.now.Phase == Following {
 		t.now.Rate = float64(t.now.Transactions-t.had.Transactions) / seconds
 	}
 	if done > 0 && total > done {

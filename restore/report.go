@@ -19,6 +19,7 @@ type Report struct {
 	Restarted bool     `json:"restarted"` // what an interrupted restore had left was removed first
 	Why       string   `json:"restarted_because,omitempty"`
 	Resumed   *Resumed `json:"resumed,omitempty"` // what an interrupted restore had left was used
+	Paused    bool     `json:"paused,omitempty"`  // it follows, and was told to stop: the same command goes on
 
 	GTID            string       `json:"gtid"` // the position of the restored server
 	LastApplied     *Transaction `json:"last_applied,omitempty"`
@@ -27,6 +28,9 @@ type Report struct {
 	LogBytes        int64        `json:"log_bytes"`    // of them
 	Batches         int          `json:"batches"`
 	Threads         int          `json:"threads"`
+
+	Server *Server `json:"server,omitempty"` // that was left running
+	Moved  *Moved  `json:"moved,omitempty"`  // into a service
 
 	Phases  []PhaseTime `json:"phases"`
 	Seconds float64     `json:"seconds"`
@@ -39,6 +43,7 @@ type Report struct {
 	Suspects       []Suspect `json:"suspects,omitempty"`
 	Warnings       []string  `json:"warnings,omitempty"`
 	NextSteps      []string  `json:"next_steps,omitempty"`
+	Guides         []Guide   `json:"guides,omitempty"` // what the restored server can be made
 }
 
 // PhaseTime is how long a phase took.
@@ -61,10 +66,47 @@ func newReport(p *Plan) *Report {
 		FirstNotApplied: p.FirstNotApplied, Suspects: p.Suspects, Warnings: append([]string(nil), p.Warnings...)}
 }
 
+// goOn takes over what a further plan says of its stop.
+func (r *Report) goOn(p *Plan) {
+	r.Timeline, r.FirstNotApplied, r.Suspects = p.Timeline, p.FirstNotApplied, p.Suspects
+	for _, w := range p.Warnings {
+		r.warn("%s", w)
+	}
+}
+
+// pause fills in what is known when a restore that follows was told to stop.
+func (r *Report) pause(p *Plan, position, fragile string) {
+	r.Paused, r.GTID = true, position
+	if position == p.position.String() {
+		r.LastApplied = p.LastApplied
+	} else {
+		r.FirstNotApplied = nil
+	}
+	if fragile != "" {
+		r.warn("transactions since %s need temporary tables that are gone with the server: the next start begins again from the base backup", fragile)
+	}
+	r.NextSteps = []string{
+		"To go on following: the same command.",
+		"To open it: the same command without --follow, to the end of the archive or a target that is not behind it; " +
+			"to open it where it stands: with --to-gtid " + orNone(position) + " in place of --follow.",
+	}
+}
+
 // warn adds a warning, once.
 func (r *Report) warn(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Warnings, text) {
 		r.Warnings = append(r.Warnings, text)
+	}
+}
+
+// rate says how fast the log was applied, in the phase that has just ended.
+func (r *Report) rate() {
+	before := uint64(0)
+	if r.Resumed != nil {
+		before = r.Resumed.Transactions
+	}
+	if last := r.Phases[len(r.Phases)-1]; last.Seconds > 0 {
+		r.Rate = float64(r.Transactions-before) / last.Seconds
 	}
 }
 
@@ -77,24 +119,15 @@ func continues(p *Plan, position string) string {
 }
 
 // complete fills in what is known when all is done.
-func (r *Report) complete(p *Plan, user mysqld.User) {
+func (r *Report) complete(p *Plan, user mysqld.User, started bool) {
 	r.Done = true
 	r.LastApplied, r.GTID = p.LastApplied, p.position.String()
-	before := uint64(0)
-	if r.Resumed != nil {
-		before = r.Resumed.Transactions
+	if !started {
+		r.NextSteps = append(r.NextSteps, fmt.Sprintf("Start a server of %s on %s (its files belong to user %s) with the options of the old one, but another server_id than %d: "+
+			"what it writes is a new history.", p.ServerVersion, r.TargetDir, user.Name, p.base.ServerID))
 	}
-	for _, ph := range r.Phases {
-		if ph.Phase == Apply && ph.Seconds > 0 {
-			r.Rate = float64(r.Transactions-before) / ph.Seconds
-		}
-	}
-	r.NextSteps = []string{
-		fmt.Sprintf("Start a server of %s on %s (its files belong to user %s) with the options of the old one, but another server_id than %d: "+
-			"what it writes is a new history.", p.ServerVersion, r.TargetDir, user.Name, p.base.ServerID),
-		continues(p, orNone(r.GTID)),
-		"Archive it under its own timeline: point `tidemark run` at it, which takes a new base backup.",
-	}
+	r.NextSteps = append(r.NextSteps, continues(p, orNone(r.GTID)))
+	r.Guides = guides(p)
 	if len(r.EventsDisabled) > 0 {
 		r.NextSteps = append(r.NextSteps, "Look at the scheduled events named above, and enable those that are to run: ALTER EVENT … ENABLE.")
 	}

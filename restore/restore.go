@@ -44,6 +44,9 @@ type Options struct {
 	DefaultsExtraFile string // option file for the private server and its tools, as for key management; no other is read
 	PluginDir         string
 
+	Start   *Endpoint // a server is left running on the result; nil: none
+	Service *Service  // the result takes the place of its data directory; nil: it stays
+
 	Progress func(Event) // called from one goroutine at a time; may be nil
 	Log      *zap.Logger // may be nil
 	Clock    clock.Clock // the machine's if nil
@@ -117,7 +120,7 @@ func (r *run) do(ctx context.Context) error {
 	r.work, r.report.TargetDir = w, w.target
 	if w.left && w.state.isDone(r.plan) {
 		*r.report = *w.state.Report
-		return w.tidy()
+		return r.tidyUp(ctx)
 	}
 	for stuck := 0; ; stuck++ {
 		err := r.once(ctx)
@@ -143,6 +146,18 @@ func (r *run) once(ctx context.Context) error {
 
 // check finds out what can be known before anything is written.
 func (r *run) check(ctx context.Context) (err error) {
+	if err := r.checkStart(); err != nil {
+		return err
+	}
+	if r.Service != nil {
+		target, err := resolve(r.TargetDir)
+		if err == nil {
+			err = r.Service.check(ctx, target)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if r.Tools, err = r.Tools.Find(r.plan.base.Flavor); err != nil {
 		return err
 	}
@@ -187,6 +202,9 @@ func (r *run) chooseUser(ctx context.Context) (err error) {
 	}
 	r.Log.Info("the private server runs as root", zap.Error(err))
 	r.user = mysqld.User{Name: "root"}
+	if r.Start != nil {
+		r.owner = r.user // who goes on running it
+	}
 	return r.work.own(r.user)
 }
 

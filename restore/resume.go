@@ -16,6 +16,7 @@ func (r *run) resume(ctx context.Context) (*session, error) {
 	if !r.work.left {
 		return nil, nil
 	}
+	r.work.state.reach(r.plan)
 	why := r.work.state.unusable(r.plan)
 	if why == "" {
 		s, no, err := r.reopen(ctx)
@@ -77,6 +78,12 @@ func (r *run) locate(ctx context.Context, pos *gtid.State) (from checkpoint, why
 	recorded, err := parsePosition(r.plan.base.Flavor, from.GTID)
 	if err != nil {
 		return from, "", err
+	}
+	if st := &r.work.state; st.Timeline != r.plan.Timeline {
+		if !pos.SamePosition(recorded) { // two timelines may have one GTID for different transactions
+			return from, fmt.Sprintf("its server is at %s, and timelines %d and %d may differ there", pos, st.Timeline, r.plan.Timeline), nil
+		}
+		st.Timeline = r.plan.Timeline
 	}
 	if r.plan.base.Flavor == gtid.MySQL { // it passes over what it has
 		switch {

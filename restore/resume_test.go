@@ -140,7 +140,7 @@ func resumable(t *testing.T, f *fixture, p *Plan) *run {
 		t.Fatal(err)
 	}
 	r := &run{Options: Options{RelaySpace: 1 << 20, FS: durable.OS{}}, c: f.Catalog, plan: p, user: user,
-		work: &workspace{fsys: durable.OS{}, dir: t.TempDir(), state: state{Applied: p.beginning()}}}
+		work: &workspace{fsys: durable.OS{}, dir: t.TempDir(), state: state{Timeline: p.Timeline, Applied: p.beginning()}}}
 	return r
 }
 

@@ -37,6 +37,7 @@ type state struct {
 
 	Applied  checkpoint `json:"applied"`            // all up to here is in the server, whatever becomes of its process
 	Handed   uint64     `json:"handed"`             // transactions up to the end of the last batch that the server got
+	HandedTo checkpoint `json:"handed_to"`          // the end of that batch, without Ahead
 	Fragile  string     `json:"fragile"`            // from this transaction on, what the server has in hand is not all atomic; "" if it is
 	Unsynced bool       `json:"unsynced"`           // some that are not atomic have been applied: a crash of the machine may have undone them
 	Failures int        `json:"failures"`           // of the server, in a row, when the restore was resumed
@@ -125,15 +126,23 @@ func (w *workspace) save() error {
 // InterruptedBase returns the base backup from which an interrupted restore into a directory began, if it
 // can be resumed; else "". A plan that begins from it too lets Run resume.
 func InterruptedBase(targetDir string) string {
+	if st := interrupted(targetDir); st != nil {
+		return st.Base
+	}
+	return ""
+}
+
+// interrupted is the state of an interrupted restore into a directory that can be resumed; nil if there is none.
+func interrupted(targetDir string) *state {
 	target, err := resolve(targetDir)
 	if targetDir == "" || err != nil {
-		return ""
+		return nil
 	}
 	w := &workspace{target: target}
 	if w.state, err = readState(target + workSuffix); err != nil || !w.ours() || w.state.useless() != "" {
-		return ""
+		return nil
 	}
-	return w.state.Base
+	return &w.state
 }
 
 // isDone reports whether all that a plan is for was done, and only tidying up was interrupted.
@@ -148,16 +157,26 @@ func (s *state) unusable(p *Plan) string {
 	switch {
 	case why != "":
 		return why
-	case s.Cluster != p.base.ClusterUUID || s.Timeline != p.Timeline:
-		return "it was a restore of another cluster or timeline"
+	case s.Cluster != p.base.ClusterUUID:
+		return "it was a restore of another cluster"
 	case !slices.Equal(s.Excluded, p.excludedGTIDs()):
 		return "it left out other transactions"
 	case s.Base != p.Base.ID:
 		return fmt.Sprintf("it began from base backup %s, and this one begins from %s", s.Base, p.Base.ID)
 	case p.end().compare(s.Applied.place()) < 0:
 		return "it has applied transactions behind this target"
+	case !p.holds(s.Applied.place()):
+		return fmt.Sprintf("it has applied transactions of timeline %d that are not in the past of timeline %d", s.Timeline, p.Timeline)
 	}
 	return ""
+}
+
+// reach moves the checkpoint to the end of a plan that holds as many transactions: then nothing lies between.
+func (s *state) reach(p *Plan) {
+	a := &s.Applied
+	if end := p.end(); s.Base == p.Base.ID && a.Transactions == p.Transactions && end.compare(a.place()) < 0 {
+		a.Timeline, a.Segment, a.Offset = end.timeline, end.number, end.offset
+	}
 }
 
 // useless says why what an interrupted restore has left cannot be resumed by any plan; "" if it can.

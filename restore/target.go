@@ -21,6 +21,8 @@ type Target struct {
 	point binlog.Point
 
 	statement *pattern
+
+	open bool // a time that the archive does not reach is the end of what it holds
 }
 
 type kind int

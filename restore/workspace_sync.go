@@ -50,11 +50,8 @@ func (w *workspace) finish(owner mysqld.User, report *Report) error {
 	if err := w.sync(owner); err != nil {
 		return err
 	}
-	w.state.Step, w.state.Report = stepDone, report
-	if err := w.save(); err != nil {
-		return err
-	}
-	return w.tidy()
+	w.state.Step, w.state.Report, w.state.To = stepDone, report, report.Target
+	return w.save()
 }
 
 // tidy removes what only a running restore needs: the marker last, behind which the target is no longer

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,7 +61,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%d things are left beside the marker, %v", len(entries)-1, err)
 		}
 		write(filepath.Join(target, "ibdata1"))
-		if err := w.finish(user, new(Report)); err != nil {
+		if err := errors.Join(w.finish(user, new(Report)), w.tidy()); err != nil {
 			t.Fatal(err)
 		}
 		w.release()

@@ -87,10 +87,15 @@ func (c *Catalog) ranges(ctx context.Context, timeline uint32, from uint64) iter
 // the widest ones where several cover a number. With the error that a number is missing it returns
 // the chain up to there.
 func (c *Catalog) cover(ctx context.Context, timeline uint32, from uint64) ([]span, error) {
+	return c.coverFrom(ctx, timeline, 0, from)
+}
+
+// coverFrom is cover of what begins at or after a number.
+func (c *Catalog) coverFrom(ctx context.Context, timeline uint32, begins, from uint64) ([]span, error) {
 	var chain []span
 	next := max(from, 1)
 	var best span // the widest that covers next
-	for r, err := range c.ranges(ctx, timeline, 0) {
+	for r, err := range c.ranges(ctx, timeline, begins) {
 		if err != nil {
 			return nil, err
 		}

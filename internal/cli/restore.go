@@ -34,6 +34,9 @@ type restoreOptions struct {
 	dryRun     bool
 	identity   string
 	log        string // level
+	startOptions
+	followOptions
+	statusListen string
 }
 
 func (a *app) newRestore() *cobra.Command {
@@ -62,12 +65,27 @@ The directory must be absent or empty. A restore that was interrupted is resumed
 behind the last transaction that its server had applied: none is applied twice, none left out. Where
 that cannot be told, as when the server died while it applied a definition, a change of a table that is
 not transactional, or one that needs a temporary table, it begins again from the base backup and says so.
---dry-run shows what would be done, and what lies on both sides of the target.` +
+--dry-run shows what would be done, and what lies on both sides of the target.
+
+--follow goes on with what is archived later: the private server stays, and applies each segment soon
+after it was archived, or with --delay that long after its transactions were committed. It ends at the
+target (--to-time, --to-gtid, --before-gtid), or on SIGINT or SIGTERM, between two transactions, with its
+server shut down cleanly. The same command goes on behind them, also after a crash; without --follow, it
+applies the rest up to the target and opens the standby.
+
+--start leaves a server running on the result: with the options recorded in the base backup, those of
+--defaults-extra-file, a binlog and a server_id of its own, on --port, --socket or both. It outlives this
+command; the report says how to connect to it and how to stop it. What else the restored server can be
+made, a replica, the primary, the source of a new timeline, the report says as statements.
+--into-service puts the result in the place of the data directory of a stopped service, which is kept aside.` +
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
   tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103
-  tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'`,
+  tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'
+  tidemark restore shop --target-dir /srv/restored --start --port 3307
+  tidemark restore shop --target-dir /var/lib/mysql.new --into-service mariadb
+  tidemark restore shop --target-dir /srv/standby --follow --delay 1h`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.cluster = first(args)
@@ -95,6 +113,9 @@ not transactional, or one that needs a temporary table, it begins again from the
 	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and change nothing")
 	identityFlag(cmd, &o.identity)
+	o.startOptions.flags(cmd)
+	o.followOptions.flags(cmd)
+	f.StringVar(&o.statusListen, "status-listen", "", "`host:port` that tells, at /status, how far the restore is; on the loopback if no host is given")
 	return cmd
 }
 
@@ -165,6 +186,14 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if o.dir == "" && !o.dryRun {
 		return nil, usage("--target-dir is missing", "tidemark restore")
 	}
+	start, err := o.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	follow, err := o.wanted(o.dir, a.Clock)
+	if err != nil {
+		return nil, err
+	}
 	log, err := a.logger(o.log)
 	if err != nil {
 		return nil, err
@@ -176,7 +205,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err := unlock(cfg, o.identity, cat); err != nil {
 		return nil, err
 	}
-	what := restore.PlanOptions{Target: target, Exclude: o.exclude, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir)}
+	what := restore.PlanOptions{Target: target, Exclude: o.exclude, Timeline: o.timeline, Base: restore.InterruptedBase(o.dir), Follow: follow}
 	plan, err := restore.MakePlan(ctx, cat, what)
 	if err != nil {
 		return nil, err
@@ -184,11 +213,19 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if o.dryRun {
 		return &planResult{plan}, warned("the plan", len(plan.Warnings))
 	}
-	p := a.progress()
+	show := a.progress()
+	defer show.done()
+	told, err := a.newRestorePort(o, plan, log)
+	if err != nil {
+		return nil, err
+	}
+	defer told.stop()
 	report, err := restore.RunOrFallBack(ctx, cat, plan, what, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
-		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Log: log, Clock: a.Clock, FS: durable.OS{},
-		Progress: func(e restore.Event) { p.show(restoreLine(e), progressOf(e)) }})
-	p.done()
+		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Start: start, Service: o.service(), Log: log, Clock: a.Clock, FS: durable.OS{},
+		Progress: func(e restore.Event) {
+			show.show(restoreLine(e), progressOf(e))
+			told.observe(e)
+		}})
 	if err != nil {
 		return nil, err
 	}
@@ -214,11 +251,17 @@ type restoreProgress struct {
 	AllTransactions uint64  `json:"all_transactions"`
 	Rate            float64 `json:"rate"`
 	LeftSeconds     float64 `json:"left_seconds"`
+	LastApplied     string  `json:"last_applied,omitempty"`
+	BehindSeconds   float64 `json:"behind_seconds,omitempty"`
 }
 
 func progressOf(e restore.Event) restoreProgress {
-	return restoreProgress{string(e.Phase), string(e.Kind), e.Elapsed.Seconds(), e.Bytes, e.TotalBytes, e.Transactions, e.Total,
-		e.Rate, e.Left.Seconds()}
+	p := restoreProgress{Phase: string(e.Phase), Kind: string(e.Kind), ElapsedSeconds: e.Elapsed.Seconds(), Bytes: e.Bytes, AllBytes: e.TotalBytes,
+		Transactions: e.Transactions, AllTransactions: e.Total, Rate: e.Rate, LeftSeconds: e.Left.Seconds(), BehindSeconds: e.Behind.Seconds()}
+	if e.LastApplied != nil {
+		p.LastApplied = e.LastApplied.GTID
+	}
+	return p
 }
 
 func restoreLine(e restore.Event) string {
@@ -230,6 +273,9 @@ func restoreLine(e restore.Event) string {
 		line += fmt.Sprintf(" %s, %s of %s, %s/s", percent(e.Bytes, e.TotalBytes), size(e.Bytes), size(e.TotalBytes), size(int64(e.Rate)))
 	default:
 		line += ", " + took(e.Elapsed)
+	}
+	if e.Phase == restore.Following {
+		line += ", " + took(e.Behind) + " behind the archive"
 	}
 	if e.Left > 0 {
 		line += ", " + took(e.Left) + " left"

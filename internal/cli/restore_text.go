@@ -29,7 +29,11 @@ func (r *planResult) text(t *text) {
 
 func (r *restoreResult) text(t *text) {
 	p := r.Report
-	t.line("cluster %s, timeline %d, is restored to %s in %s", p.Cluster, p.Timeline, p.Target, p.TargetDir)
+	how := "is restored to " + p.Target
+	if p.Paused {
+		how = "was followed"
+	}
+	t.line("cluster %s, timeline %d, %s in %s", p.Cluster, p.Timeline, how, p.TargetDir)
 	t.line("  base backup        %s", p.Base)
 	t.line("  position           %s", orNone(p.GTID))
 	around(t, p.LastApplied, p.FirstNotApplied)
@@ -57,6 +61,12 @@ func (r *restoreResult) text(t *text) {
 		}
 		t.line("  %s", x)
 	}
+	if p.Moved != nil {
+		t.line("  moved              to %s, of service %s; what was there is in %s", p.Moved.Datadir, p.Moved.Service, p.Moved.Kept)
+	}
+	if p.Server != nil {
+		server(t, p.Server)
+	}
 	notes(t, p.Suspects, p.Warnings)
 	for i, s := range p.NextSteps {
 		if i == 0 {
@@ -64,6 +74,7 @@ func (r *restoreResult) text(t *text) {
 		}
 		t.line("  %s", s)
 	}
+	guides(t, p.Guides)
 }
 
 // around shows what lies on both sides of the stop.

@@ -39,7 +39,15 @@ func (p *port) listen(cfg config.Status, log *zap.Logger, listening func(string)
 		return nil, fault.New(fault.Config, "listen on", cfg.Listen, err).
 			WithHint("Set status.listen to a free address, or to off.")
 	}
-	srv := &http.Server{Handler: p.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+	if listening != nil {
+		defer listening(l.Addr().String())
+	}
+	return Serve(l, p.handler(), log), nil
+}
+
+// Serve answers requests until the returned function is called.
+func Serve(l net.Listener, h http.Handler, log *zap.Logger) (stop func()) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -48,16 +56,13 @@ func (p *port) listen(cfg config.Status, log *zap.Logger, listening func(string)
 		}
 	}()
 	log.Info("status port listening", zap.Stringer("address", l.Addr()))
-	if listening != nil {
-		listening(l.Addr().String())
-	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = srv.Shutdown(ctx)
 		_ = srv.Close()
 		<-done
-	}, nil
+	}
 }
 
 func (p *port) handler() http.Handler {
@@ -82,8 +87,11 @@ func (p *port) status() *pb.Status {
 	return m
 }
 
-func (p *port) statusz(w http.ResponseWriter, _ *http.Request) {
-	data, err := protojson.MarshalOptions{Multiline: true, EmitUnpopulated: true}.Marshal(p.status())
+func (p *port) statusz(w http.ResponseWriter, _ *http.Request) { WriteStatus(w, p.status()) }
+
+// WriteStatus answers a request for the status.
+func WriteStatus(w http.ResponseWriter, m *pb.Status) {
+	data, err := protojson.MarshalOptions{Multiline: true, EmitUnpopulated: true}.Marshal(m)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

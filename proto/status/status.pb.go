@@ -94,6 +94,7 @@ type Status struct {
 	Started       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started,proto3" json:"started,omitempty"`
 	Now           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
 	Clusters      []*Cluster             `protobuf:"bytes,4,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	Restore       *Restore               `protobuf:"bytes,80,opt,name=restore,proto3" json:"restore,omitempty"` // of a running `tidemark restore`, which has no clusters
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +153,13 @@ func (x *Status) GetNow() *timestamppb.Timestamp {
 func (x *Status) GetClusters() []*Cluster {
 	if x != nil {
 		return x.Clusters
+	}
+	return nil
+}
+
+func (x *Status) GetRestore() *Restore {
+	if x != nil {
+		return x.Restore
 	}
 	return nil
 }
@@ -801,16 +809,243 @@ func (x *Window) GetLatest() *timestamppb.Timestamp {
 	return nil
 }
 
+// How far a restore is.
+type Restore struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Cluster           string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Target            string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	TargetDir         string                 `protobuf:"bytes,3,opt,name=target_dir,json=targetDir,proto3" json:"target_dir,omitempty"`
+	Phase             string                 `protobuf:"bytes,4,opt,name=phase,proto3" json:"phase,omitempty"`                                     // fetch, prepare, start, apply, follow, finish, leave
+	PhaseSeconds      float64                `protobuf:"fixed64,5,opt,name=phase_seconds,json=phaseSeconds,proto3" json:"phase_seconds,omitempty"` // since it began
+	Bytes             uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`                                    // done in the phase: of the base backup or of the log, plain
+	BytesTotal        uint64                 `protobuf:"varint,7,opt,name=bytes_total,json=bytesTotal,proto3" json:"bytes_total,omitempty"`
+	Transactions      uint64                 `protobuf:"varint,8,opt,name=transactions,proto3" json:"transactions,omitempty"`                                    // applied
+	TransactionsTotal uint64                 `protobuf:"varint,9,opt,name=transactions_total,json=transactionsTotal,proto3" json:"transactions_total,omitempty"` // to be applied
+	Rate              float64                `protobuf:"fixed64,10,opt,name=rate,proto3" json:"rate,omitempty"`                                                  // a second: transactions in apply and follow, bytes elsewhere
+	LeftSeconds       float64                `protobuf:"fixed64,11,opt,name=left_seconds,json=leftSeconds,proto3" json:"left_seconds,omitempty"`                 // of the phase, by its rate; 0 if unknown
+	Phases            []*Phase               `protobuf:"bytes,12,rep,name=phases,proto3" json:"phases,omitempty"`                                                // that are done
+	Follows           bool                   `protobuf:"varint,13,opt,name=follows,proto3" json:"follows,omitempty"`                                             // it goes on with what is archived later
+	DelaySeconds      float64                `protobuf:"fixed64,14,opt,name=delay_seconds,json=delaySeconds,proto3" json:"delay_seconds,omitempty"`              // after which transactions are applied then
+	BehindSeconds     float64                `protobuf:"fixed64,15,opt,name=behind_seconds,json=behindSeconds,proto3" json:"behind_seconds,omitempty"`           // in follow, by commit times: what is applied behind what is archived
+	LastApplied       string                 `protobuf:"bytes,16,opt,name=last_applied,json=lastApplied,proto3" json:"last_applied,omitempty"`                   // in follow: the last transaction, by its GTID
+	LastAppliedTime   *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=last_applied_time,json=lastAppliedTime,proto3" json:"last_applied_time,omitempty"`     // when it was committed
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Restore) Reset() {
+	*x = Restore{}
+	mi := &file_proto_status_status_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restore) ProtoMessage() {}
+
+func (x *Restore) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restore.ProtoReflect.Descriptor instead.
+func (*Restore) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Restore) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Restore) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Restore) GetTargetDir() string {
+	if x != nil {
+		return x.TargetDir
+	}
+	return ""
+}
+
+func (x *Restore) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Restore) GetPhaseSeconds() float64 {
+	if x != nil {
+		return x.PhaseSeconds
+	}
+	return 0
+}
+
+func (x *Restore) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Restore) GetBytesTotal() uint64 {
+	if x != nil {
+		return x.BytesTotal
+	}
+	return 0
+}
+
+func (x *Restore) GetTransactions() uint64 {
+	if x != nil {
+		return x.Transactions
+	}
+	return 0
+}
+
+func (x *Restore) GetTransactionsTotal() uint64 {
+	if x != nil {
+		return x.TransactionsTotal
+	}
+	return 0
+}
+
+func (x *Restore) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Restore) GetLeftSeconds() float64 {
+	if x != nil {
+		return x.LeftSeconds
+	}
+	return 0
+}
+
+func (x *Restore) GetPhases() []*Phase {
+	if x != nil {
+		return x.Phases
+	}
+	return nil
+}
+
+func (x *Restore) GetFollows() bool {
+	if x != nil {
+		return x.Follows
+	}
+	return false
+}
+
+func (x *Restore) GetDelaySeconds() float64 {
+	if x != nil {
+		return x.DelaySeconds
+	}
+	return 0
+}
+
+func (x *Restore) GetBehindSeconds() float64 {
+	if x != nil {
+		return x.BehindSeconds
+	}
+	return 0
+}
+
+func (x *Restore) GetLastApplied() string {
+	if x != nil {
+		return x.LastApplied
+	}
+	return ""
+}
+
+func (x *Restore) GetLastAppliedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAppliedTime
+	}
+	return nil
+}
+
+// A phase of a restore.
+type Phase struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Phase) Reset() {
+	*x = Phase{}
+	mi := &file_proto_status_status_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Phase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Phase) ProtoMessage() {}
+
+func (x *Phase) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Phase.ProtoReflect.Descriptor instead.
+func (*Phase) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Phase) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Phase) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 var File_proto_status_status_proto protoreflect.FileDescriptor
 
 const file_proto_status_status_proto_rawDesc = "" +
 	"\n" +
-	"\x19proto/status/status.proto\x12\x12tidemark.status.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x01\n" +
+	"\x19proto/status/status.proto\x12\x12tidemark.status.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n" +
 	"\x06Status\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
-	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xaf\v\n" +
+	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\x125\n" +
+	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xaf\v\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -882,7 +1117,31 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\tR\x05error\"t\n" +
 	"\x06Window\x126\n" +
 	"\bearliest\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bearliest\x122\n" +
-	"\x06latest\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06latest*\xa9\x01\n" +
+	"\x06latest\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06latest\"\xda\x04\n" +
+	"\aRestore\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1d\n" +
+	"\n" +
+	"target_dir\x18\x03 \x01(\tR\ttargetDir\x12\x14\n" +
+	"\x05phase\x18\x04 \x01(\tR\x05phase\x12#\n" +
+	"\rphase_seconds\x18\x05 \x01(\x01R\fphaseSeconds\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x1f\n" +
+	"\vbytes_total\x18\a \x01(\x04R\n" +
+	"bytesTotal\x12\"\n" +
+	"\ftransactions\x18\b \x01(\x04R\ftransactions\x12-\n" +
+	"\x12transactions_total\x18\t \x01(\x04R\x11transactionsTotal\x12\x12\n" +
+	"\x04rate\x18\n" +
+	" \x01(\x01R\x04rate\x12!\n" +
+	"\fleft_seconds\x18\v \x01(\x01R\vleftSeconds\x121\n" +
+	"\x06phases\x18\f \x03(\v2\x19.tidemark.status.v1.PhaseR\x06phases\x12\x18\n" +
+	"\afollows\x18\r \x01(\bR\afollows\x12#\n" +
+	"\rdelay_seconds\x18\x0e \x01(\x01R\fdelaySeconds\x12%\n" +
+	"\x0ebehind_seconds\x18\x0f \x01(\x01R\rbehindSeconds\x12!\n" +
+	"\flast_applied\x18\x10 \x01(\tR\vlastApplied\x12F\n" +
+	"\x11last_applied_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastAppliedTime\"7\n" +
+	"\x05Phase\x12\x14\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x18\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds*\xa9\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_CONNECTING\x10\x01\x12\x15\n" +
@@ -907,7 +1166,7 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
@@ -916,34 +1175,39 @@ var file_proto_status_status_proto_goTypes = []any{
 	(*Point)(nil),                 // 4: tidemark.status.v1.Point
 	(*Backup)(nil),                // 5: tidemark.status.v1.Backup
 	(*Window)(nil),                // 6: tidemark.status.v1.Window
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Restore)(nil),               // 7: tidemark.status.v1.Restore
+	(*Phase)(nil),                 // 8: tidemark.status.v1.Phase
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	7,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	7,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	9,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	9,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
-	0,  // 3: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	4,  // 4: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	4,  // 5: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	4,  // 6: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	4,  // 7: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	7,  // 8: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	5,  // 9: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	5,  // 10: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	6,  // 11: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	3,  // 12: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	7,  // 13: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	7,  // 14: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	7,  // 15: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	7,  // 16: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	7,  // 17: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	7,  // 18: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	7,  // 19: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	7,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
+	0,  // 4: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
+	4,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	4,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	4,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	4,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	9,  // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	5,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	5,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	6,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	3,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	9,  // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	9,  // 15: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	9,  // 16: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	9,  // 17: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	9,  // 18: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	9,  // 19: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	9,  // 20: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	8,  // 21: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
+	9,  // 22: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -957,7 +1221,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
