@@ -91,6 +91,16 @@ func CheckHead(h *Head, at func(number uint64) (Digest, bool)) error {
 	return nil
 }
 
+// Anchor is what somebody who is not the archive knows of it: that its chain reached a segment, and that
+// it had a head. What was cut off together with the heads shows by that alone.
+type Anchor struct {
+	Timeline uint32
+	Segment  uint64 // 0: none
+	Chain    Digest // after it
+	Head     uint64 // sequence number of a head; 0: none is known
+	From     string // who knows it, for people
+}
+
 func cutOff(h *Head) error {
 	return damaged("check", headKey(h.Timeline, h.Sequence), fmt.Errorf("the archive reached segment %d once, and that is missing now", h.Segment))
 }

@@ -40,3 +40,9 @@ func sign(data []byte) ([]byte, error) {
 	hex.Encode(signed[at:], sum[:])
 	return signed, nil
 }
+
+// signedWith reports whether an encoded object is the one that has a digest.
+func signedWith(data []byte, digest Digest) bool {
+	signed, err := sign(data)
+	return err == nil && bytes.Equal(signed, data) && bytes.Contains(data, []byte(`"`+hex.EncodeToString(digest[:])+`"`))
+}
