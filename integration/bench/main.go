@@ -3,6 +3,7 @@
 //
 //	go run ./integration/bench stream  [-size 1GiB] [-rounds 3] [-encrypt]
 //	go run ./integration/bench restore [-transactions 200000]
+//	go run ./integration/bench catalog [-segments 100000]
 package main
 
 import (
@@ -11,9 +12,9 @@ import (
 )
 
 func main() {
-	verbs := map[string]func([]string) error{"stream": benchStream, "archive": archiveChild, "restore": benchRestore}
+	verbs := map[string]func([]string) error{"stream": benchStream, "archive": archiveChild, "restore": benchRestore, "catalog": benchCatalog}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench stream | restore")
+		fmt.Fprintln(os.Stderr, "usage: bench stream | restore | catalog")
 		os.Exit(2)
 	}
 	if err := verbs[os.Args[1]](os.Args[2:]); err != nil {
