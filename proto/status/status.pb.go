@@ -190,6 +190,9 @@ type Cluster struct {
 	SemiSync             *SemiSync              `protobuf:"bytes,30,opt,name=semi_sync,json=semiSync,proto3" json:"semi_sync,omitempty"`                    // where acknowledgements are configured
 	TimelineReason       string                 `protobuf:"bytes,31,opt,name=timeline_reason,json=timelineReason,proto3" json:"timeline_reason,omitempty"`  // why the timeline began: start, failover, reset, gap
 	TimelineBegan        *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=timeline_began,json=timelineBegan,proto3" json:"timeline_began,omitempty"`
+	LastVerification     *Verification          `protobuf:"bytes,70,opt,name=last_verification,json=lastVerification,proto3" json:"last_verification,omitempty"` // of the archive, by the schedule
+	RunningVerification  *Verification          `protobuf:"bytes,71,opt,name=running_verification,json=runningVerification,proto3" json:"running_verification,omitempty"`
+	NextVerification     *timestamppb.Timestamp `protobuf:"bytes,72,opt,name=next_verification,json=nextVerification,proto3" json:"next_verification,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -448,6 +451,136 @@ func (x *Cluster) GetTimelineBegan() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Cluster) GetLastVerification() *Verification {
+	if x != nil {
+		return x.LastVerification
+	}
+	return nil
+}
+
+func (x *Cluster) GetRunningVerification() *Verification {
+	if x != nil {
+		return x.RunningVerification
+	}
+	return nil
+}
+
+func (x *Cluster) GetNextVerification() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextVerification
+	}
+	return nil
+}
+
+// A check of the archive.
+type Verification struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=started,proto3" json:"started,omitempty"`
+	Finished      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=finished,proto3" json:"finished,omitempty"`
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`                             // what was read: "data 3/20", "stored bytes 3/20", "manifests"
+	Objects       uint64                 `protobuf:"varint,4,opt,name=objects,proto3" json:"objects,omitempty"`                      // that there are; of a running one, done so far
+	ReadBytes     uint64                 `protobuf:"varint,5,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"` // of data
+	Damage        uint64                 `protobuf:"varint,6,opt,name=damage,proto3" json:"damage,omitempty"`                        // findings of that severity
+	Warnings      uint64                 `protobuf:"varint,7,opt,name=warnings,proto3" json:"warnings,omitempty"`
+	FirstFinding  string                 `protobuf:"bytes,8,opt,name=first_finding,json=firstFinding,proto3" json:"first_finding,omitempty"` // the first of the worst
+	Error         string                 `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`                                   // why it could not be done
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verification) Reset() {
+	*x = Verification{}
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verification) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verification) ProtoMessage() {}
+
+func (x *Verification) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verification.ProtoReflect.Descriptor instead.
+func (*Verification) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Verification) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *Verification) GetFinished() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
+func (x *Verification) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Verification) GetObjects() uint64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *Verification) GetReadBytes() uint64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *Verification) GetDamage() uint64 {
+	if x != nil {
+		return x.Damage
+	}
+	return 0
+}
+
+func (x *Verification) GetWarnings() uint64 {
+	if x != nil {
+		return x.Warnings
+	}
+	return 0
+}
+
+func (x *Verification) GetFirstFinding() string {
+	if x != nil {
+		return x.FirstFinding
+	}
+	return ""
+}
+
+func (x *Verification) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // How it stands with the promise that a commit is safe here before it succeeds.
 type SemiSync struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -468,7 +601,7 @@ type SemiSync struct {
 
 func (x *SemiSync) Reset() {
 	*x = SemiSync{}
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +613,7 @@ func (x *SemiSync) String() string {
 func (*SemiSync) ProtoMessage() {}
 
 func (x *SemiSync) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +626,7 @@ func (x *SemiSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SemiSync.ProtoReflect.Descriptor instead.
 func (*SemiSync) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SemiSync) GetAck() string {
@@ -586,7 +719,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +731,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +744,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Point) GetFile() string {
@@ -663,7 +796,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +808,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +821,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Backup) GetId() string {
@@ -743,7 +876,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +888,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +901,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Window) GetEarliest() *timestamppb.Timestamp {
@@ -794,8 +927,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
-	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xf1\n" +
-	"\n" +
+	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\"\xde\f\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -833,7 +965,21 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\x129\n" +
 	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\x12'\n" +
 	"\x0ftimeline_reason\x18\x1f \x01(\tR\x0etimelineReason\x12A\n" +
-	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\"\xc1\x02\n" +
+	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\x12M\n" +
+	"\x11last_verification\x18F \x01(\v2 .tidemark.status.v1.VerificationR\x10lastVerification\x12S\n" +
+	"\x14running_verification\x18G \x01(\v2 .tidemark.status.v1.VerificationR\x13runningVerification\x12G\n" +
+	"\x11next_verification\x18H \x01(\v2\x1a.google.protobuf.TimestampR\x10nextVerification\"\xb8\x02\n" +
+	"\fVerification\x124\n" +
+	"\astarted\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x126\n" +
+	"\bfinished\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfinished\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x18\n" +
+	"\aobjects\x18\x04 \x01(\x04R\aobjects\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x05 \x01(\x04R\treadBytes\x12\x16\n" +
+	"\x06damage\x18\x06 \x01(\x04R\x06damage\x12\x1a\n" +
+	"\bwarnings\x18\a \x01(\x04R\bwarnings\x12#\n" +
+	"\rfirst_finding\x18\b \x01(\tR\ffirstFinding\x12\x14\n" +
+	"\x05error\x18\t \x01(\tR\x05error\"\xc1\x02\n" +
 	"\bSemiSync\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\tR\x03ack\x12\x12\n" +
 	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x16\n" +
@@ -890,43 +1036,49 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
 	(*Cluster)(nil),               // 2: tidemark.status.v1.Cluster
-	(*SemiSync)(nil),              // 3: tidemark.status.v1.SemiSync
-	(*Point)(nil),                 // 4: tidemark.status.v1.Point
-	(*Backup)(nil),                // 5: tidemark.status.v1.Backup
-	(*Window)(nil),                // 6: tidemark.status.v1.Window
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Verification)(nil),          // 3: tidemark.status.v1.Verification
+	(*SemiSync)(nil),              // 4: tidemark.status.v1.SemiSync
+	(*Point)(nil),                 // 5: tidemark.status.v1.Point
+	(*Backup)(nil),                // 6: tidemark.status.v1.Backup
+	(*Window)(nil),                // 7: tidemark.status.v1.Window
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	7,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	7,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	8,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	8,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
 	0,  // 3: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	4,  // 4: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	4,  // 5: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	4,  // 6: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	4,  // 7: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	7,  // 8: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	5,  // 9: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	5,  // 10: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	6,  // 11: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	3,  // 12: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	7,  // 13: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	7,  // 14: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	7,  // 15: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	7,  // 16: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	7,  // 17: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	7,  // 18: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	7,  // 19: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	5,  // 4: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	5,  // 5: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	5,  // 6: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	5,  // 7: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	8,  // 8: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	6,  // 9: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	6,  // 10: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	7,  // 11: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	4,  // 12: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	8,  // 13: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	3,  // 14: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
+	3,  // 15: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
+	8,  // 16: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
+	8,  // 17: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
+	8,  // 18: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
+	8,  // 19: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	8,  // 20: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	8,  // 21: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	8,  // 22: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	8,  // 23: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	8,  // 24: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -940,7 +1092,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
