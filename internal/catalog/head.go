@@ -23,11 +23,22 @@ func (c *Catalog) PutHead(ctx context.Context, h *Head) error {
 	if n := len(seqs); n > 0 {
 		h.Sequence = seqs[n-1] + 1
 	}
-	if err := c.putNew(ctx, headKey(h.Timeline, h.Sequence), headToWire(h, c.Cluster.UUID)); err != nil {
-		if errors.Is(err, storage.ErrExist) {
+	for {
+		err := c.putNew(ctx, headKey(h.Timeline, h.Sequence), headToWire(h, c.Cluster.UUID))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, storage.ErrExist) {
+			return err
+		}
+		there, err := c.HeadAt(ctx, h.Timeline, h.Sequence)
+		if err != nil {
+			return err
+		}
+		if there.Writer != h.Writer {
 			return takenBy(headKey(h.Timeline, h.Sequence))
 		}
-		return err
+		h.Sequence++ // one of ours that was put, and not listed yet
 	}
 	for len(seqs) >= keepHeads {
 		if err := c.store.Delete(ctx, c.key(headKey(h.Timeline, seqs[0]))); err != nil {
