@@ -28,6 +28,7 @@ func benchCatalog(args []string) error {
 	fs := flag.NewFlagSet("catalog", flag.ContinueOnError)
 	n := fs.Int("segments", 100_000, "segments in the archive")
 	index := fs.Bool("index", true, "with index objects")
+	kept := fs.String("archive", "", "directory of the archive, which is kept; made if it is not there")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -40,10 +41,15 @@ func benchCatalog(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("making %d segments\n", *n)
 	archive := filepath.Join(dir, "archive")
-	if _, err := makeArchive(archive, *n, *index); err != nil {
-		return err
+	if *kept != "" {
+		archive = *kept
+	}
+	if _, err := os.Stat(archive); err != nil {
+		fmt.Printf("making %d segments\n", *n)
+		if err := makeArchive(archive, *n, *index); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("\n%-20s %8s %8s %8s\n", "", "wall", "CPU", "memory")
 	for _, verb := range [][]string{{"list"}, {"restore", "--dry-run", "--target-dir", filepath.Join(dir, "target")}, {"verify"}} {

@@ -34,38 +34,38 @@ type made struct {
 const perFile = 1000
 
 // makeArchive makes an archive with n segments, a base backup in the first one, and a head.
-func makeArchive(dir string, n int, index bool) (*made, error) {
+func makeArchive(dir string, n int, index bool) error {
 	ctx := context.Background()
 	store, err := file.Open(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m := &made{dir: filepath.Join(dir, "shop"), state: gtid.NewState(nil), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), index: index}
 	if m.cat, err = catalog.Create(ctx, store, "shop", "bench", gtid.MariaDB, m.now); err != nil {
-		return nil, err
+		return err
 	}
 	if m.sealer, err = seal.New(seal.Options{SkipPlainHash: true}); err != nil {
-		return nil, err
+		return err
 	}
 	t, err := m.cat.Timeline(ctx, 1)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.chain = t.Seed
 	if err := os.MkdirAll(filepath.Join(m.dir, "log", "00000001"), 0o700); err != nil {
-		return nil, err
+		return err
 	}
 	for from := 1; from <= n; from += perFile {
 		if err := m.file(from, min(perFile, n-from+1)); err != nil {
-			return nil, err
+			return err
 		}
 		if from == 1 {
 			if err := m.base(ctx); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return m, m.cat.PutHead(ctx, &catalog.Head{Timeline: 1, Segment: m.last.Last, Chain: m.chain, Position: m.last.After, CoveredUntil: m.now, Written: m.now})
+	return m.cat.PutHead(ctx, &catalog.Head{Timeline: 1, Segment: m.last.Last, Chain: m.chain, Position: m.last.After, CoveredUntil: m.now, Written: m.now})
 }
 
 // file adds the segments of one binlog file.
