@@ -44,8 +44,14 @@ func (a *Archiver) putHead(ctx context.Context) error {
 		return err
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.stats.Head = h
-	a.mu.Unlock()
+	next := *a.state
+	next.Head = h.Sequence
+	if err := next.save(a.o.FS, a.o.Dir); err != nil {
+		return a.fail("record a head in", err)
+	}
+	a.state = &next
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 func (a *Archiver) agree(ctx context.Context, t *catalog.Timeline, archived *catalog.Segment) error {
 	s := *a.state
 	if s.Timeline != a.o.Timeline {
-		s.Timeline, s.Archived, s.Chain = a.o.Timeline, 0, t.Seed
+		s.Timeline, s.Archived, s.Chain, s.Head = a.o.Timeline, 0, t.Seed, 0
 	}
 	number := uint64(0)
 	if archived != nil {

@@ -22,6 +22,7 @@ type state struct {
 	Timeline uint32         // that Archived and Chain belong to
 	Archived uint64         // number of the last archived segment
 	Chain    catalog.Digest // chain digest after it
+	Head     uint64         // sequence number of the last head of Timeline that was put
 }
 
 type stateFile struct {
@@ -30,17 +31,23 @@ type stateFile struct {
 	Timeline uint32 `json:"timeline"`
 	Archived uint64 `json:"archived"`
 	Chain    string `json:"chain"`
+	Head     uint64 `json:"head"` // absent in what earlier versions wrote
 }
 
 const stateName = "state.json"
 
 // loadState reads the state of the spool in dir, or begins one under a new UUID.
 func loadState(fsys durable.FS, dir string) (*state, error) {
-	f, err := fsys.Open(filepath.Join(dir, stateName))
+	s, err := readState(fsys, dir)
 	if isNotExist(err) {
-		s := &state{Writer: uuid.NewString()}
+		s = &state{Writer: uuid.NewString()}
 		return s, s.save(fsys, dir)
 	}
+	return s, err
+}
+
+func readState(fsys durable.FS, dir string) (*state, error) {
+	f, err := fsys.Open(filepath.Join(dir, stateName))
 	if err != nil {
 		return nil, err
 	}
@@ -61,16 +68,17 @@ func loadState(fsys durable.FS, dir string) (*state, error) {
 		return nil, fault.New(fault.Integrity, "read", f.Name(), err).
 			WithHint("The file is written whole or not at all, so it was damaged from outside: restore it, or remove the spool when its segments are archived.")
 	}
-	return &state{Writer: file.Writer, Timeline: file.Timeline, Archived: file.Archived, Chain: catalog.Digest(chain)}, nil
+	return &state{Writer: file.Writer, Timeline: file.Timeline, Archived: file.Archived, Chain: catalog.Digest(chain), Head: file.Head}, nil
 }
 
 func (s *state) save(fsys durable.FS, dir string) error {
 	data, err := json.MarshalIndent(stateFile{Version: 1, Writer: s.Writer, Timeline: s.Timeline, Archived: s.Archived,
-		Chain: hex.EncodeToString(s.Chain[:])}, "", " ")
+		Chain: hex.EncodeToString(s.Chain[:]), Head: s.Head}, "", " ")
 	if err != nil {
 		return err
 	}
 	return durable.WriteFileAtomic(fsys, filepath.Join(dir, stateName), append(data, '\n'))
 }
 
-func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+func isNotExist(err error) bool  { return errors.Is(err, fs.ErrNotExist) }
+func isForbidden(err error) bool { return errors.Is(err, fs.ErrPermission) }

@@ -164,8 +164,10 @@ func (a *Archiver) commit(ctx context.Context, s *sealed) error {
 	seg.Stored, seg.BodySHA256, seg.Tail.SHA256 = s.up.stored, s.up.body, s.up.tail
 	seg.Members = []catalog.Member{seg.Members[0]}
 	seg.Members[0].BodySHA256 = s.up.body
+	a.mu.Lock()
 	seg.ChainBefore = a.state.Chain
-	seg.ChainAfter = catalog.NextDigest(a.state.Chain, s.up.body)
+	a.mu.Unlock()
+	seg.ChainAfter = catalog.NextDigest(seg.ChainBefore, s.up.body)
 	if err := a.o.Catalog.Commit(ctx, &seg); err != nil {
 		return err
 	}

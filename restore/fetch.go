@@ -59,17 +59,22 @@ func (r *run) fetch(ctx context.Context) error {
 
 // extract writes the plain bytes of a part to mbstream, and checks them.
 func (r *run) extract(ctx context.Context, p catalog.Part, in io.Writer, done *int64) error {
-	part, err := r.c.OpenPart(ctx, p)
+	return readPart(ctx, r.c, p, io.MultiWriter(in, writerFunc(func(b []byte) (int, error) {
+		*done += int64(len(b))
+		r.tracker.reached(*done, 0)
+		return len(b), nil
+	})))
+}
+
+// readPart writes the plain bytes of a part, which are known to be those of the backup when it returns nil.
+func readPart(ctx context.Context, c *catalog.Catalog, p catalog.Part, w io.Writer) error {
+	part, err := c.OpenPart(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer part.Close()
 	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(sum, in, writerFunc(func(b []byte) (int, error) {
-		*done += int64(len(b))
-		r.tracker.reached(*done, 0)
-		return len(b), nil
-	})), struct{ io.Reader }{part}, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(io.MultiWriter(sum, w), struct{ io.Reader }{part}, make([]byte, 1<<20))
 	if errors.Is(err, syscall.EPIPE) {
 		// mbstream did not like what it got. If the part is damaged, that is why.
 		if _, derr := io.Copy(io.Discard, part); fault.Is(derr, fault.Integrity) {

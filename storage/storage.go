@@ -71,7 +71,18 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(r)
+	data := make([]byte, 0, 4<<10) // most objects that are read whole are manifests
+	for err == nil {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		var n int
+		n, err = r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+	}
+	if err == io.EOF {
+		err = nil
+	}
 	if cerr := r.Close(); err == nil {
 		err = cerr
 	}

@@ -23,11 +23,22 @@ func (c *Catalog) PutHead(ctx context.Context, h *Head) error {
 	if n := len(seqs); n > 0 {
 		h.Sequence = seqs[n-1] + 1
 	}
-	if err := c.putNew(ctx, headKey(h.Timeline, h.Sequence), headToWire(h, c.Cluster.UUID)); err != nil {
-		if errors.Is(err, storage.ErrExist) {
+	for {
+		err := c.putNew(ctx, headKey(h.Timeline, h.Sequence), headToWire(h, c.Cluster.UUID))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, storage.ErrExist) {
+			return err
+		}
+		there, err := c.HeadAt(ctx, h.Timeline, h.Sequence)
+		if err != nil {
+			return err
+		}
+		if there.Writer != h.Writer {
 			return takenBy(headKey(h.Timeline, h.Sequence))
 		}
-		return err
+		h.Sequence++ // one of ours that was put, and not listed yet
 	}
 	for len(seqs) >= keepHeads {
 		if err := c.store.Delete(ctx, c.key(headKey(h.Timeline, seqs[0]))); err != nil {
@@ -89,6 +100,16 @@ func CheckHead(h *Head, at func(number uint64) (Digest, bool)) error {
 		return damaged("check", headKey(h.Timeline, h.Sequence), fmt.Errorf("the chain has another digest at segment %d", h.Segment))
 	}
 	return nil
+}
+
+// Anchor is what somebody who is not the archive knows of it: that its chain reached a segment, and that
+// it had a head. What was cut off together with the heads shows by that alone.
+type Anchor struct {
+	Timeline uint32
+	Segment  uint64 // 0: none
+	Chain    Digest // after it
+	Head     uint64 // sequence number of a head; 0: none is known
+	From     string // who knows it, for people
 }
 
 func cutOff(h *Head) error {

@@ -3,11 +3,13 @@ package catalog
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/proto"
 
 	pb "tidemark/proto/archive"
 	"tidemark/storage"
@@ -19,7 +21,7 @@ const IndexEvery = 1000
 // PutIndex stores the manifests from first to last together. It is derived: losing it costs only
 // requests, and it is written again whenever it is missing.
 func (c *Catalog) PutIndex(ctx context.Context, timeline uint32, first, last uint64) error {
-	idx := &pb.Index{FormatVersion: FormatVersion}
+	list := new(pb.Index)
 	for s, err := range c.Segments(ctx, timeline, first) {
 		if err != nil {
 			return err
@@ -27,9 +29,17 @@ func (c *Catalog) PutIndex(ctx context.Context, timeline uint32, first, last uin
 		if s.First > last {
 			break
 		}
-		idx.Segments = append(idx.Segments, segmentToWire(s))
+		m := segmentToWire(s)
+		if s.Manifest != (Digest{}) {
+			m.ManifestSha256 = hex.EncodeToString(s.Manifest[:])
+		}
+		list.Segments = append(list.Segments, m)
 	}
-	data, err := encode(idx)
+	packed, err := proto.Marshal(list)
+	if err != nil {
+		return err
+	}
+	data, err := encode(&pb.Index{FormatVersion: FormatVersion, Packed: packed})
 	if err != nil {
 		return err
 	}
@@ -71,7 +81,11 @@ func (c *Catalog) index(ctx context.Context, key string) (*pb.Index, error) {
 		return nil, err
 	}
 	idx := new(pb.Index)
-	return idx, decode(data, idx)
+	if err := decode(data, idx); err != nil || len(idx.Packed) == 0 {
+		return idx, err
+	}
+	list := new(pb.Index)
+	return list, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(idx.Packed, list)
 }
 
 // drain reads r to its end and returns the SHA-256 of what it held.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tidemark/storage"
 )
 
 // This file is the archive as a heap of objects, each by itself: for those who check it and must go
@@ -189,6 +191,23 @@ func (c *Catalog) SegmentAt(ctx context.Context, timeline uint32, first, last ui
 	return c.segment(ctx, timeline, span{first, last})
 }
 
+// SegmentAs is SegmentAt for one that an index object holds: if the manifest is, byte for byte, the one
+// that the index was made from, it is what the index says and need not be decoded.
+func (c *Catalog) SegmentAs(ctx context.Context, timeline uint32, first, last uint64, known *Segment) (*Segment, error) {
+	if known == nil || known.Manifest == (Digest{}) {
+		return c.SegmentAt(ctx, timeline, first, last)
+	}
+	key := segmentKey(timeline, first, last)
+	data, err := storage.ReadAll(ctx, c.store, c.key(key), maxObject)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if own, err := signature(data); err != nil || own != known.Manifest {
+		return c.SegmentAt(ctx, timeline, first, last)
+	}
+	return known, nil
+}
+
 // Follows checks that s continues its timeline after prev; nil means that s is the first one known.
 func Follows(t *Timeline, prev, s *Segment) error { return follows(t, prev, s) }
 
@@ -249,6 +268,9 @@ func (c *Catalog) IndexAt(ctx context.Context, timeline uint32, first, last uint
 		s, err := segmentFromWire(m)
 		if err == nil && (m.ClusterUuid != c.Cluster.UUID || s.Timeline != timeline) {
 			err = errors.New("it holds the manifest of a segment of another timeline or cluster")
+		}
+		if err == nil {
+			err = checkSegment(s)
 		}
 		if err != nil {
 			return nil, damaged("read", key, err)

@@ -167,6 +167,8 @@ type Segment struct {
 	Stored       Stored
 	Sealed       time.Time
 	CreatedBy    string
+
+	Manifest Digest `json:"-"` // its manifest's own; zero unless it was read from an archive
 }
 
 // Name is how people call the segment: "12" or "12-340".

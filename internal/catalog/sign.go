@@ -25,18 +25,37 @@ func setDigest(m proto.Message, value string) {
 
 // sign returns a copy of an encoded object with its digest filled in.
 func sign(data []byte) ([]byte, error) {
-	at := bytes.Index(data, []byte(digestField))
-	if at < 0 {
-		return nil, errors.New("it has no SHA-256 of its own")
+	at, sum, err := ownDigest(data)
+	if err != nil {
+		return nil, err
+	}
+	signed := bytes.Clone(data)
+	hex.Encode(signed[at:], sum[:])
+	return signed, nil
+}
+
+// signature returns the digest that an encoded object carries; an error when it is not its own.
+func signature(data []byte) (Digest, error) {
+	at, sum, err := ownDigest(data)
+	if err == nil && hex.EncodeToString(sum[:]) != string(data[at:at+len(noDigest)]) {
+		err = errors.New("its own SHA-256 does not match")
+	}
+	return sum, err
+}
+
+// ownDigest returns the digest of an encoded object, and where in it that is written.
+func ownDigest(data []byte) (at int, sum Digest, err error) {
+	if at = bytes.LastIndex(data, []byte(digestField)); at < 0 {
+		return 0, sum, errors.New("it has no SHA-256 of its own")
 	}
 	at += len(digestField)
 	at += bytes.IndexByte(data[at:], '"') + 1
 	if at+len(noDigest) > len(data) || bytes.IndexByte(data[at:at+len(noDigest)], '"') >= 0 {
-		return nil, errors.New("its own SHA-256 is cut off")
+		return 0, sum, errors.New("its own SHA-256 is cut off")
 	}
-	signed := bytes.Clone(data)
-	copy(signed[at:], noDigest)
-	sum := sha256.Sum256(signed)
-	hex.Encode(signed[at:], sum[:])
-	return signed, nil
+	h := sha256.New()
+	h.Write(data[:at])
+	h.Write([]byte(noDigest))
+	h.Write(data[at+len(noDigest):])
+	return at, Digest(h.Sum(nil)), nil
 }

@@ -24,7 +24,8 @@ func (a *app) newStatus() *cobra.Command {
 		Short: "Show what the running daemon is doing: lag, recovery window, spool, errors",
 		Long: `Ask the running "tidemark run" for its status, on the address that status.listen names, and show
 it. With --json the answer is printed as the daemon gave it. When a cluster is not being archived
-(stopped, stalled, or waiting after a failure) the exit code is 3.` + exits(fault.Warnings, fault.Config),
+(stopped, stalled, or waiting after a failure), or the last scheduled check found its archive damaged or
+could not be done, the exit code is 3.` + exits(fault.Warnings, fault.Config),
 		Example: `  tidemark status
   tidemark status shop --json | jq '.clusters[].archivedLagSeconds'`,
 		Args: clusterArg,
@@ -73,11 +74,17 @@ func (a *app) runStatus(ctx context.Context, cluster string) (*statusResult, err
 		case status.State_STATE_STOPPED, status.State_STATE_STALLED, status.State_STATE_WAITING:
 			bad = append(bad, c.Name+" is "+stateName(c.State))
 		}
+		switch v := c.LastVerification; {
+		case v.GetError() != "":
+			bad = append(bad, c.Name+" could not be verified")
+		case v.GetDamage() > 0:
+			bad = append(bad, c.Name+" is damaged")
+		}
 	}
 	r := &statusResult{s}
 	if len(bad) > 0 {
 		return r, fault.New(fault.Warnings, "", "", errors.New("cluster "+strings.Join(bad, ", "))).
-			WithHint("The error above says why; `tidemark check` tries every step.")
+			WithHint("What is above says why; `tidemark check` tries every step, and `tidemark verify` names all that is damaged.")
 	}
 	return r, nil
 }
@@ -191,6 +198,7 @@ func (r *statusResult) text(t *text) {
 			}
 		}
 		backups(add, c, now)
+		verifications(add, c, now)
 		if n := c.Reconnects + c.ChecksumFailures + c.UploadFailures; n > 0 {
 			add("failures", "%s, %s, %s", counted(c.Reconnects, "reconnect"), counted(c.ChecksumFailures, "bad checksum"),
 				counted(c.UploadFailures, "failed upload"))
@@ -215,5 +223,26 @@ func backups(add func(name, format string, args ...any), c *status.Cluster, now 
 		if b.Finished != nil {
 			add("last backup", "%s ago (%s), %s", took(now.Sub(at(b.Finished))), b.Id, size(b.StoredBytes))
 		}
+	}
+}
+
+func verifications(add func(name, format string, args ...any), c *status.Cluster, now time.Time) {
+	if v := c.RunningVerification; v != nil {
+		add("verify running", "since %s, %s; %s read", when(at(v.Started)), v.What, size(v.ReadBytes))
+	}
+	switch v := c.LastVerification; {
+	case v == nil:
+	case v.Error != "":
+		add("last verify", "FAILED %s ago: %s", took(now.Sub(at(v.Finished))), v.Error)
+	case v.Damage > 0:
+		add("last verify", "DAMAGED: %s, seen %s ago (%s)", counted(v.Damage, "finding"), took(now.Sub(at(v.Finished))), v.What)
+		add("first finding", "%s", v.FirstFinding)
+	case v.Warnings > 0:
+		add("last verify", "%s ago (%s), no damage, %s: %s", took(now.Sub(at(v.Finished))), v.What, counted(v.Warnings, "warning"), v.FirstFinding)
+	default:
+		add("last verify", "%s ago (%s), no damage, %s read", took(now.Sub(at(v.Finished))), v.What, size(v.ReadBytes))
+	}
+	if c.NextVerification != nil && c.RunningVerification == nil {
+		add("next verify", "%s", when(at(c.NextVerification)))
 	}
 }

@@ -60,6 +60,7 @@ type Cluster struct {
 	Segment      Segment       `key:"segment"`
 	Spool        Spool         `key:"spool"`
 	Base         Base          `key:"base"`
+	Verify       Verify        `key:"verify"`
 
 	passwords map[string]string // from the environment: "" for every cluster, or this one's name
 }
@@ -92,6 +93,13 @@ type Base struct {
 	Schedule Schedule `key:"schedule" doc:"when base backups are taken, five cron fields in UTC; empty: only the first one, and by tidemark backup"`
 	PartSize Size     `key:"part_size" default:"1GiB" doc:"plain bytes in each stored part"`
 	Threads  int      `key:"threads" default:"2" doc:"threads that copy, and that compress"`
+}
+
+// Verify is how run checks the archive.
+type Verify struct {
+	Schedule  Schedule `key:"schedule" doc:"when the archive is checked, five cron fields in UTC; empty: only by tidemark verify"`
+	Data      Share    `key:"data" default:"5%" doc:"share of the data whose every byte is read each time, another one each time until all is read; all manifests and sizes are always checked"`
+	Bandwidth Size     `key:"bandwidth" default:"16MiB" doc:"bytes a second that a check reads at most; 0: no limit"`
 }
 
 // Cluster returns the cluster of that name; with name "" the only one there is.

@@ -56,6 +56,9 @@ func (l *loader) validate(schemes []string) {
 		check(p+"segment.max_size", outside(cl.Segment.MaxSize, 64*KiB, 4*GiB, Size.String))
 		check(p+"base.part_size", outside(cl.Base.PartSize, MiB, TiB, Size.String))
 		check(p+"base.threads", outside(cl.Base.Threads, 1, 256, func(n int) string { return fmt.Sprint(n) }))
+		if b := cl.Verify.Bandwidth; b != 0 {
+			check(p+"verify.bandwidth", outside(b, 64*KiB, TiB, Size.String))
+		}
 		if least := 4 * cl.Segment.MaxSize; cl.Spool.MaxSize < least {
 			check(p+"spool.max_size", fmt.Sprintf("%s is less than four segments of %s", cl.Spool.MaxSize, cl.Segment.MaxSize))
 		}

@@ -54,6 +54,7 @@ type view struct {
 	checksums  uint64
 	primary    primaryPoint
 	backup     backupView
+	verify     verifyView
 	earliest   time.Time // of the recovery window
 }
 
@@ -125,6 +126,7 @@ func (c *cluster) session(ctx context.Context) error {
 	work(c.stream)
 	work(c.watch)
 	work(c.backups)
+	work(c.verifications)
 	<-ctx.Done()
 	wg.Wait()
 

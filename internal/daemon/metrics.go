@@ -31,6 +31,16 @@ func semiSync(f func(*pb.SemiSync) float64) func(*pb.Cluster) (float64, bool) {
 	}
 }
 
+// verification is of clusters whose archive was checked.
+func verification(f func(*pb.Verification) float64) func(*pb.Cluster) (float64, bool) {
+	return func(c *pb.Cluster) (float64, bool) {
+		if c.LastVerification == nil {
+			return 0, false
+		}
+		return f(c.LastVerification), true
+	}
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -111,6 +121,16 @@ func metrics() []metric {
 				t := c.GetLastBackup().GetFinished()
 				return float64(t.GetSeconds()), t != nil
 			}},
+		{"tidemark_verify_last_timestamp_seconds", "End of the last scheduled check of the archive, whatever its result.", gauge,
+			verification(func(v *pb.Verification) float64 { return float64(v.GetFinished().GetSeconds()) })},
+		{"tidemark_verify_ok", "1 when that check was done and found no damage.", gauge,
+			verification(func(v *pb.Verification) float64 { return truth(v.Error == "" && v.Damage == 0) })},
+		{"tidemark_verify_damage", "Findings of damage by that check.", gauge,
+			verification(func(v *pb.Verification) float64 { return float64(v.Damage) })},
+		{"tidemark_verify_warnings", "Warnings of that check.", gauge,
+			verification(func(v *pb.Verification) float64 { return float64(v.Warnings) })},
+		{"tidemark_verify_read_bytes", "Stored bytes of data that that check read.", gauge,
+			verification(func(v *pb.Verification) float64 { return float64(v.ReadBytes) })},
 	}
 }
 

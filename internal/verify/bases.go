@@ -43,6 +43,7 @@ func (v *verifier) readBases() ([]*base, error) {
 			if err != nil {
 				return nil, err
 			}
+			ok = ok && v.o.Subset.holds(p.Stored.Key)
 			switch {
 			case ok && v.o.Data:
 				v.background(func() error { return v.part(p) })

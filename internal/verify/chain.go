@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -64,6 +63,10 @@ func (v *verifier) timeline(n uint32, heads []*catalog.Head, bases []*base) erro
 	for _, h := range heads {
 		c.digests[h.Segment] = catalog.Digest{}
 	}
+	anchor := v.anchor(n)
+	if anchor != nil && anchor.Segment > 0 {
+		c.digests[anchor.Segment] = catalog.Digest{}
+	}
 	spans, others, holes := catalog.Cover(first, l.manifests)
 	for _, o := range others {
 		for i := o.First; i <= o.Last; i++ {
@@ -77,19 +80,18 @@ func (v *verifier) timeline(n uint32, heads []*catalog.Head, bases []*base) erro
 		}
 		v.add(Damage, catalog.SegmentKey(n, h.First, h.First), kindMissing, "%s", problem)
 	}
-	if len(l.indexes) > 0 {
-		c.prints = make(map[catalog.Span]catalog.Digest, len(spans))
-	}
 	for _, b := range bases {
 		if b.Timeline == n {
 			c.wanted = append(c.wanted, b)
 		}
 	}
+	c.indexes = &indexes{v: v, timeline: n, left: l.indexes}
 	if err := c.walk(spans, others); err != nil {
 		return err
 	}
 	v.checkHeads(c, l, heads)
-	return v.checkIndexes(c, l.indexes)
+	v.checkAnchor(c, l, anchor)
+	return c.indexes.rest()
 }
 
 // described reads the timeline's description and checks the one it hangs on; nil after a finding.
@@ -130,18 +132,19 @@ type chain struct {
 	t       *catalog.Timeline // nil: not readable
 	number  uint32
 	last    uint64
-	digests map[uint64]catalog.Digest       // chain digest after the numbers that heads anchor
-	reached map[uint64]bool                 // of those, the ones that the chain has
-	bodies  map[uint64]catalog.Digest       // body digests of the numbers that other manifests cover too
-	prints  map[catalog.Span]catalog.Digest // of manifests, for comparison with the index; nil if there is none
-	wanted  []*base                         // base backups that lie in this timeline
+	digests map[uint64]catalog.Digest // chain digest after the numbers that heads anchor
+	reached map[uint64]bool           // of those, the ones that the chain has
+	bodies  map[uint64]catalog.Digest // body digests of the numbers that other manifests cover too
+	indexes *indexes
+	wanted  []*base // base backups that lie in this timeline
 }
 
 // read is a manifest, or why there is none.
 type read struct {
-	span catalog.Span
-	seg  *catalog.Segment
-	err  error
+	span    catalog.Span
+	seg     *catalog.Segment
+	indexed *indexed // nil: no index has it
+	err     error
 }
 
 // walk reads the manifests of the chain in order and checks each against the one before it, and
@@ -170,6 +173,7 @@ func (c *chain) walk(spans, others []catalog.Span) error {
 			}
 		}
 		c.note(r.seg)
+		c.v.checkIndexed(r.indexed, r.seg)
 		if err := c.v.segment(key, r.seg); err != nil {
 			return err
 		}
@@ -214,9 +218,14 @@ func (c *chain) manifests(spans []catalog.Span) iter.Seq[read] {
 				case <-ctx.Done():
 					return
 				}
+				known, err := c.indexes.at(s)
+				if err != nil {
+					one <- read{span: s, err: err}
+					return
+				}
 				go func() {
-					seg, err := c.v.cat.SegmentAt(ctx, c.number, s.First, s.Last)
-					one <- read{s, seg, err}
+					seg, err := c.v.cat.SegmentAs(ctx, c.number, s.First, s.Last, c.v.trusted(known))
+					one <- read{s, seg, known, err}
 				}()
 			}
 		}()
@@ -255,25 +264,13 @@ func (c *chain) note(s *catalog.Segment) {
 			b.lies = s
 		}
 	}
-	if c.prints != nil {
-		c.prints[catalog.Span{First: s.First, Last: s.Last}] = fingerprint(s)
-	}
-}
-
-// fingerprint identifies all that a manifest says.
-func fingerprint(s *catalog.Segment) catalog.Digest {
-	data, err := catalog.EncodeSegment(s)
-	if err != nil {
-		return catalog.Digest{}
-	}
-	return sha256.Sum256(data)
 }
 
 // segment checks a segment's data, as far as the options say.
 func (v *verifier) segment(key string, s *catalog.Segment) error {
 	ok, err := v.stored(key, s.Stored)
 	switch {
-	case err != nil || !ok:
+	case err != nil || !ok || !v.o.Subset.holds(s.Stored.Key):
 		return err
 	case v.o.Data:
 		v.background(func() error { return v.events(s) })
@@ -311,27 +308,4 @@ func (v *verifier) checkHeads(c *chain, l *log, heads []*catalog.Head) {
 	if len(l.heads) == 0 && len(l.manifests) > 0 {
 		v.add(Note, catalog.HeadKey(c.number, 1), kindMissing, "there is no head yet: nothing says how far the archive must reach")
 	}
-}
-
-// checkIndexes compares the index objects with the manifests they were made from. A bad one costs
-// nothing but requests, unless it reads well and lies.
-func (v *verifier) checkIndexes(c *chain, indexes []catalog.Span) error {
-	for _, x := range indexes {
-		key := fmt.Sprintf("log/%08d/index/%016d-%016d.json.zst", c.number, x.First, x.Last)
-		list, err := v.cat.IndexAt(v.ctx, c.number, x.First, x.Last)
-		v.progress(1, 0)
-		if v.ctx.Err() != nil || fault.Is(err, fault.Storage) {
-			return errors.Join(v.ctx.Err(), err)
-		}
-		if err != nil {
-			v.add(Warning, key, kindDamaged, "%s; it is passed over", cause(err))
-			continue
-		}
-		for _, s := range list {
-			if known, ok := c.prints[catalog.Span{First: s.First, Last: s.Last}]; ok && known != fingerprint(s) {
-				v.add(Damage, key, kindInconsistent, "what it says of segment %s is not what the manifest says", s.Name())
-			}
-		}
-	}
-	return nil
 }

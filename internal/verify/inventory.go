@@ -99,7 +99,7 @@ func (v *verifier) enter(l catalog.Listed) {
 }
 
 func (v *verifier) countData(l catalog.Listed) int64 {
-	if !v.o.Data && !v.o.Stored {
+	if !v.o.Data && !v.o.Stored || !v.o.Subset.holds(l.Key) {
 		return 0
 	}
 	v.done.AllBytes += l.Size

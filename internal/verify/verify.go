@@ -34,8 +34,12 @@ type Options struct {
 	Data bool
 	// Stored has every stored byte read too, but compared with its hash only: that needs no identity.
 	Stored bool
+	// Subset limits the reading of bytes, not the rest, to one part of the objects.
+	Subset Subset
 	// Workers is how many objects are read at the same time; 0 means 4.
 	Workers int
+	// Anchor is what is known of the archive from elsewhere; nil: nothing. It must have been read before.
+	Anchor *catalog.Anchor
 	// Clock tells old leftovers from uploads under way.
 	Clock clock.Clock
 	// Progress is told what has been done so far; may be nil. It is called by one goroutine at a time.
@@ -48,6 +52,9 @@ type Progress struct {
 	AllObjects int64 `json:"all_objects"`
 	Bytes      int64 `json:"bytes"`
 	AllBytes   int64 `json:"all_bytes"` // of data; 0 when none is read
+
+	Rate float64 `json:"bytes_per_second"` // since the check began
+	Left float64 `json:"seconds_left"`     // at that rate; 0 when nothing is known
 }
 
 // Severity says how bad a finding is.
@@ -83,6 +90,7 @@ type Report struct {
 	Archive      string        `json:"archive"`
 	Data         bool          `json:"data"`
 	Stored       bool          `json:"stored"`
+	Subset       string        `json:"subset,omitempty"` // the part of the data that was read, "3/20"; absent: all of it
 	Timelines    int           `json:"timelines"`
 	Segments     int64         `json:"segments"`
 	Transactions uint64        `json:"transactions"`
@@ -94,6 +102,8 @@ type Report struct {
 	ReadBytes    int64         `json:"read_bytes"` // stored bytes of data that were read
 	Duration     time.Duration `json:"-"`
 	Findings     []Finding     `json:"findings"`
+
+	what string
 }
 
 // Count returns how many findings are of a severity.
@@ -136,8 +146,9 @@ func Run(ctx context.Context, cat *catalog.Catalog, o Options) (*Report, error) 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	v := &verifier{cat: cat, o: o, ctx: ctx, stop: cancel, slots: make(chan struct{}, o.Workers), unread: make(map[string]bool),
-		report: &Report{Cluster: cat.Cluster.Name, Archive: cat.URL(), Data: o.Data, Stored: o.Stored, Findings: []Finding{}}}
+		report: &Report{Cluster: cat.Cluster.Name, Archive: cat.URL(), Data: o.Data, Stored: o.Stored, Subset: o.Subset.String(), what: o.What(), Findings: []Finding{}}}
 	began := o.Clock.Now()
+	v.began = began
 	err := v.run()
 	v.work.Wait()
 	if cause := context.Cause(ctx); cause != nil {
@@ -159,6 +170,7 @@ type verifier struct {
 	ctx   context.Context
 	stop  context.CancelCauseFunc
 	found inventory
+	began time.Time
 
 	unread map[string]bool // keys of manifests that are there and do not read
 
@@ -187,6 +199,7 @@ func (v *verifier) run() error {
 			return err
 		}
 	}
+	v.checkAnchored()
 	v.checkBases(bases)
 	v.work.Wait()
 	v.leftovers()
@@ -232,9 +245,20 @@ func (v *verifier) progress(objects, bytes int64) {
 	defer v.mu.Unlock()
 	v.done.Objects += objects
 	v.done.Bytes += bytes
-	if v.o.Progress != nil {
-		v.o.Progress(v.done)
+	if v.o.Progress == nil {
+		return
 	}
+	if took := v.o.Clock.Now().Sub(v.began).Seconds(); took > 0 {
+		v.done.Rate = float64(v.done.Bytes) / took
+		done, all := v.done.Bytes, v.done.AllBytes
+		if all == 0 {
+			done, all = v.done.Objects, v.done.AllObjects
+		}
+		if done > 0 {
+			v.done.Left = took / float64(done) * float64(max(0, all-done))
+		}
+	}
+	v.o.Progress(v.done)
 }
 
 // background does work that reads data, a few at a time, and stops the check when it must.

@@ -1218,10 +1218,13 @@ func (x *Head) GetManifestSha256() string {
 
 // Index is log/<t>/index/<first>-<last>.json.zst: manifests together; derived, never authoritative.
 type Index struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	FormatVersion  uint32                 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
-	Segments       []*Segment             `protobuf:"bytes,2,rep,name=segments,proto3" json:"segments,omitempty"`
-	ManifestSha256 string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FormatVersion uint32                 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
+	Segments      []*Segment             `protobuf:"bytes,2,rep,name=segments,proto3" json:"segments,omitempty"`
+	// In place of segments: the binary encoding of an Index that has them only, each with the
+	// manifest_sha256 of its manifest.
+	Packed         []byte `protobuf:"bytes,80,opt,name=packed,proto3" json:"packed,omitempty"`
+	ManifestSha256 string `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1266,6 +1269,13 @@ func (x *Index) GetFormatVersion() uint32 {
 func (x *Index) GetSegments() []*Segment {
 	if x != nil {
 		return x.Segments
+	}
+	return nil
+}
+
+func (x *Index) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
 	}
 	return nil
 }
@@ -1840,10 +1850,11 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\awritten\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\awritten\x12\x16\n" +
 	"\x06writer\x18\n" +
 	" \x01(\tR\x06writer\x12'\n" +
-	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\x91\x01\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xa9\x01\n" +
 	"\x05Index\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x128\n" +
-	"\bsegments\x18\x02 \x03(\v2\x1c.tidemark.archive.v1.SegmentR\bsegments\x12'\n" +
+	"\bsegments\x18\x02 \x03(\v2\x1c.tidemark.archive.v1.SegmentR\bsegments\x12\x16\n" +
+	"\x06packed\x18P \x01(\fR\x06packed\x12'\n" +
 	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xc0\t\n" +
 	"\x04Base\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +

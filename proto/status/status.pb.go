@@ -198,6 +198,9 @@ type Cluster struct {
 	SemiSync             *SemiSync              `protobuf:"bytes,30,opt,name=semi_sync,json=semiSync,proto3" json:"semi_sync,omitempty"`                    // where acknowledgements are configured
 	TimelineReason       string                 `protobuf:"bytes,31,opt,name=timeline_reason,json=timelineReason,proto3" json:"timeline_reason,omitempty"`  // why the timeline began: start, failover, reset, gap
 	TimelineBegan        *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=timeline_began,json=timelineBegan,proto3" json:"timeline_began,omitempty"`
+	LastVerification     *Verification          `protobuf:"bytes,70,opt,name=last_verification,json=lastVerification,proto3" json:"last_verification,omitempty"` // of the archive, by the schedule
+	RunningVerification  *Verification          `protobuf:"bytes,71,opt,name=running_verification,json=runningVerification,proto3" json:"running_verification,omitempty"`
+	NextVerification     *timestamppb.Timestamp `protobuf:"bytes,72,opt,name=next_verification,json=nextVerification,proto3" json:"next_verification,omitempty"`
 	Syncs                uint64                 `protobuf:"varint,100,opt,name=syncs,proto3" json:"syncs,omitempty"`                                        // of the spool's files and directory; one serves all commits that wait
 	ServerIdClash        uint32                 `protobuf:"varint,101,opt,name=server_id_clash,json=serverIdClash,proto3" json:"server_id_clash,omitempty"` // the server_id that another replica of the primary uses as well; 0 if none does
 	unknownFields        protoimpl.UnknownFields
@@ -458,6 +461,27 @@ func (x *Cluster) GetTimelineBegan() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Cluster) GetLastVerification() *Verification {
+	if x != nil {
+		return x.LastVerification
+	}
+	return nil
+}
+
+func (x *Cluster) GetRunningVerification() *Verification {
+	if x != nil {
+		return x.RunningVerification
+	}
+	return nil
+}
+
+func (x *Cluster) GetNextVerification() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextVerification
+	}
+	return nil
+}
+
 func (x *Cluster) GetSyncs() uint64 {
 	if x != nil {
 		return x.Syncs
@@ -470,6 +494,115 @@ func (x *Cluster) GetServerIdClash() uint32 {
 		return x.ServerIdClash
 	}
 	return 0
+}
+
+// A check of the archive.
+type Verification struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=started,proto3" json:"started,omitempty"`
+	Finished      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=finished,proto3" json:"finished,omitempty"`
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`                             // what was read: "data 3/20", "stored bytes 3/20", "manifests"
+	Objects       uint64                 `protobuf:"varint,4,opt,name=objects,proto3" json:"objects,omitempty"`                      // that there are; of a running one, done so far
+	ReadBytes     uint64                 `protobuf:"varint,5,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"` // of data
+	Damage        uint64                 `protobuf:"varint,6,opt,name=damage,proto3" json:"damage,omitempty"`                        // findings of that severity
+	Warnings      uint64                 `protobuf:"varint,7,opt,name=warnings,proto3" json:"warnings,omitempty"`
+	FirstFinding  string                 `protobuf:"bytes,8,opt,name=first_finding,json=firstFinding,proto3" json:"first_finding,omitempty"` // the first of the worst
+	Error         string                 `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`                                   // why it could not be done
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verification) Reset() {
+	*x = Verification{}
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verification) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verification) ProtoMessage() {}
+
+func (x *Verification) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verification.ProtoReflect.Descriptor instead.
+func (*Verification) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Verification) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *Verification) GetFinished() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
+func (x *Verification) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Verification) GetObjects() uint64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *Verification) GetReadBytes() uint64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *Verification) GetDamage() uint64 {
+	if x != nil {
+		return x.Damage
+	}
+	return 0
+}
+
+func (x *Verification) GetWarnings() uint64 {
+	if x != nil {
+		return x.Warnings
+	}
+	return 0
+}
+
+func (x *Verification) GetFirstFinding() string {
+	if x != nil {
+		return x.FirstFinding
+	}
+	return ""
+}
+
+func (x *Verification) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 // How it stands with the promise that a commit is safe here before it succeeds.
@@ -492,7 +625,7 @@ type SemiSync struct {
 
 func (x *SemiSync) Reset() {
 	*x = SemiSync{}
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +637,7 @@ func (x *SemiSync) String() string {
 func (*SemiSync) ProtoMessage() {}
 
 func (x *SemiSync) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +650,7 @@ func (x *SemiSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SemiSync.ProtoReflect.Descriptor instead.
 func (*SemiSync) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SemiSync) GetAck() string {
@@ -610,7 +743,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +755,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +768,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Point) GetFile() string {
@@ -687,7 +820,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +832,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +845,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Backup) GetId() string {
@@ -767,7 +900,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +912,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +925,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Window) GetEarliest() *timestamppb.Timestamp {
@@ -835,7 +968,7 @@ type Restore struct {
 
 func (x *Restore) Reset() {
 	*x = Restore{}
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +980,7 @@ func (x *Restore) String() string {
 func (*Restore) ProtoMessage() {}
 
 func (x *Restore) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +993,7 @@ func (x *Restore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restore.ProtoReflect.Descriptor instead.
 func (*Restore) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Restore) GetCluster() string {
@@ -993,7 +1126,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1138,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1151,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Phase) GetPhase() string {
@@ -1045,7 +1178,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
 	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\x125\n" +
-	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xaf\v\n" +
+	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\x9c\r\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -1083,9 +1216,23 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\x129\n" +
 	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\x12'\n" +
 	"\x0ftimeline_reason\x18\x1f \x01(\tR\x0etimelineReason\x12A\n" +
-	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\x12\x14\n" +
+	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\x12M\n" +
+	"\x11last_verification\x18F \x01(\v2 .tidemark.status.v1.VerificationR\x10lastVerification\x12S\n" +
+	"\x14running_verification\x18G \x01(\v2 .tidemark.status.v1.VerificationR\x13runningVerification\x12G\n" +
+	"\x11next_verification\x18H \x01(\v2\x1a.google.protobuf.TimestampR\x10nextVerification\x12\x14\n" +
 	"\x05syncs\x18d \x01(\x04R\x05syncs\x12&\n" +
-	"\x0fserver_id_clash\x18e \x01(\rR\rserverIdClash\"\xc1\x02\n" +
+	"\x0fserver_id_clash\x18e \x01(\rR\rserverIdClash\"\xb8\x02\n" +
+	"\fVerification\x124\n" +
+	"\astarted\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x126\n" +
+	"\bfinished\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfinished\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x18\n" +
+	"\aobjects\x18\x04 \x01(\x04R\aobjects\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x05 \x01(\x04R\treadBytes\x12\x16\n" +
+	"\x06damage\x18\x06 \x01(\x04R\x06damage\x12\x1a\n" +
+	"\bwarnings\x18\a \x01(\x04R\bwarnings\x12#\n" +
+	"\rfirst_finding\x18\b \x01(\tR\ffirstFinding\x12\x14\n" +
+	"\x05error\x18\t \x01(\tR\x05error\"\xc1\x02\n" +
 	"\bSemiSync\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\tR\x03ack\x12\x12\n" +
 	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x16\n" +
@@ -1166,48 +1313,54 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
 	(*Cluster)(nil),               // 2: tidemark.status.v1.Cluster
-	(*SemiSync)(nil),              // 3: tidemark.status.v1.SemiSync
-	(*Point)(nil),                 // 4: tidemark.status.v1.Point
-	(*Backup)(nil),                // 5: tidemark.status.v1.Backup
-	(*Window)(nil),                // 6: tidemark.status.v1.Window
-	(*Restore)(nil),               // 7: tidemark.status.v1.Restore
-	(*Phase)(nil),                 // 8: tidemark.status.v1.Phase
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Verification)(nil),          // 3: tidemark.status.v1.Verification
+	(*SemiSync)(nil),              // 4: tidemark.status.v1.SemiSync
+	(*Point)(nil),                 // 5: tidemark.status.v1.Point
+	(*Backup)(nil),                // 6: tidemark.status.v1.Backup
+	(*Window)(nil),                // 7: tidemark.status.v1.Window
+	(*Restore)(nil),               // 8: tidemark.status.v1.Restore
+	(*Phase)(nil),                 // 9: tidemark.status.v1.Phase
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	9,  // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	9,  // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	10, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	10, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
-	7,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
+	8,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
 	0,  // 4: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	4,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	4,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	4,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	4,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	9,  // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	5,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	5,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	6,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	3,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	9,  // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	9,  // 15: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	9,  // 16: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	9,  // 17: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	9,  // 18: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	9,  // 19: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	9,  // 20: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	8,  // 21: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
-	9,  // 22: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	5,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	5,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	5,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	5,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	10, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	6,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	6,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	7,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	4,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	10, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	3,  // 15: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
+	3,  // 16: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
+	10, // 17: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
+	10, // 18: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
+	10, // 19: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
+	10, // 20: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	10, // 21: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	10, // 22: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	10, // 23: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	10, // 24: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	10, // 25: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	9,  // 26: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
+	10, // 27: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -1221,7 +1374,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
