@@ -2,6 +2,7 @@ package restoring
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -128,9 +129,31 @@ func (s *standing) follow(guide string, words ...string) {
 	s.t.Fatalf("there is no guide for %q in %+v", guide, s.report.Guides)
 }
 
+// checkLeftBehind: a standby that has applied what a new timeline left behind ends, and opens as it is.
+func (a *archived) checkLeftBehind(t *testing.T, f *follower) {
+	t.Helper()
+	select {
+	case err := <-f.ended:
+		if exitCode(err) != 13 || !strings.Contains(f.log.String(), "does not go on from") {
+			t.Errorf("left behind, the standby ends with %v\n%s", err, f.log)
+		}
+	case <-time.After(time.Minute):
+		t.Fatalf("left behind, the standby goes on: %+v", f.status())
+	}
+	if pid := serverOn(f.target); pid != 0 {
+		t.Errorf("process %d still runs on %s", pid, f.target)
+	}
+	out, err := exec.Command(a.tool, "restore", "shop", "--config", a.cfg, "--target-dir", f.target, "--timeline", "1", "--json").Output()
+	var opened restore.Report
+	if err := errors.Join(err, json.Unmarshal(out, &opened)); err != nil || !opened.Done || opened.Resumed == nil || opened.Restarted {
+		t.Errorf("opened on its timeline: %v\n%s", err, out)
+	}
+}
+
 // TestStart leaves restored servers running and makes of them what the report says: one joins the living
 // primary, is promoted when that dies, stopped, and started again; another one, that lacks what is archived,
-// becomes the primary, and is archived as a timeline of its own that can be restored.
+// becomes the primary, and is archived as a timeline of its own that can be restored. A standby that followed the
+// old one ends then.
 func TestStart(t *testing.T) {
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
 		a := archive(t, b, "CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(99))",
@@ -143,6 +166,8 @@ func TestStart(t *testing.T) {
 			a.srv.Exec(fmt.Sprintf("INSERT INTO d.t (v) VALUES ('lost %d')", i))
 		}
 		a.await(t)
+		standby := follow(t, a.tool, a.cfg, filepath.Join(a.dir, "standby"))
+		standby.caughtUp()
 		s := a.startRestored(t)
 		checkStanding(t, a, s, a.at())
 		checkReplica(t, a, s)
@@ -155,6 +180,7 @@ func TestStart(t *testing.T) {
 		fork.follow("primary")
 		fork.exec("INSERT INTO d.t (v) VALUES ('early')") // before it is archived
 		a.archiveFork(t, fork)
+		a.checkLeftBehind(t, standby)
 	})
 }
 
