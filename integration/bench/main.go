@@ -3,6 +3,7 @@
 //
 //	go run ./integration/bench stream  [-size 1GiB] [-rounds 3] [-encrypt]
 //	go run ./integration/bench restore [-transactions 200000]
+//	go run ./integration/bench soak    [-time 10m]
 //	go run ./integration/bench commit  [-server mysql-9.7] [-rounds 3] [-time 5s]
 package main
 
@@ -12,9 +13,9 @@ import (
 )
 
 func main() {
-	verbs := map[string]func([]string) error{"stream": benchStream, "archive": archiveChild, "restore": benchRestore, "commit": benchCommit}
+	verbs := map[string]func([]string) error{"stream": benchStream, "archive": archiveChild, "restore": benchRestore, "commit": benchCommit, "soak": benchSoak}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench stream | restore | commit")
+		fmt.Fprintln(os.Stderr, "usage: bench stream | restore | commit | soak")
 		os.Exit(2)
 	}
 	if err := verbs[os.Args[1]](os.Args[2:]); err != nil {
