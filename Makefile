@@ -40,10 +40,10 @@ else
 endif
 
 # The tests that depend on chance; docs/reliability.md has what they found.
-RUN ?= TestKill|TestTargets|TestResume.*|TestFailover|TestNothingLost|TestCrash
+RUN ?= TestKill|TestTargets|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestFaults|TestKillPrimary
 .PHONY: campaign
 campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
-	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover -run '^($(RUN))$$' -count=1 -v -timeout 24h
+	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover ./integration/stress -run '^($(RUN))$$' -count=1 -v -timeout 24h
 
 .PHONY: test-short
 test-short: ## the tests that need no server
@@ -82,6 +82,11 @@ bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb
 bench-commit: deps servers ## commits that wait for the spool against commits that do not; SERVER=mysql-9.7 for another
 	go run ./integration/bench commit -server "$(SERVER)"
 
+MIN ?= 10
+.PHONY: bench-soak
+bench-soak: deps ## memory, goroutines and descriptors at full speed, for MIN=10 minutes
+	go run ./integration/bench soak -time $(MIN)m
+
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages
 	protoc --plugin=protoc-gen-go=$(PROTOC_PLUGIN) --go_out=. --go_opt=paths=source_relative $(PROTOS)
@@ -109,8 +114,9 @@ deps: # the server and tools of this system
 
 # In CI none may be missing; elsewhere the tests of a version that cannot be had are skipped.
 .PHONY: servers
-servers: # further versions of servers, in prefixes of their own
+servers: # further versions of servers, in prefixes of their own, and plugins of the system's
 	scripts/install-servers.sh $(if $(TIDEMARK_MUST_RUN),,--best-effort)
+	scripts/install-plugins.sh $(if $(TIDEMARK_MUST_RUN),,--best-effort)
 
 .PHONY: emulators
 emulators: # what the storage drivers are tested against, in directories of their own

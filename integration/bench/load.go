@@ -16,7 +16,18 @@ const rows, workers = 100_000, 2
 // fill writes the transactions that sysbench calls oltp_write_only, from inside the server: an update
 // of an indexed column, one of another, a delete and an insert, on tables of 100,000 rows of about 200
 // bytes. It ends when the binlogs hold size bytes, or count transactions are written.
-func fill(p *servertest.Process, size int64, count int) (err error) {
+func fill(p *servertest.Process, size int64, count int) error {
+	return fillWhile(p, func(done int) (bool, error) {
+		if count > 0 {
+			return done < count/workers, nil
+		}
+		have, err := binlogBytes(p)
+		return have < size, err
+	})
+}
+
+// fillWhile writes such transactions for as long as more says so, which is told how many a worker has written.
+func fillWhile(p *servertest.Process, more func(done int) (bool, error)) error {
 	setup := []string{"SET GLOBAL sync_binlog=0, GLOBAL innodb_flush_log_at_trx_commit=0"}
 	for t := range workers {
 		setup = append(setup, fmt.Sprintf("DROP PROCEDURE IF EXISTS bench.work%d", t), strings.ReplaceAll(`CREATE PROCEDURE bench.work%(IN n INT)
@@ -45,27 +56,22 @@ func fill(p *servertest.Process, size int64, count int) (err error) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			errs[t] = work(p, t, step, size, count/workers)
+			errs[t] = work(p, t, step, more)
 		}()
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-func work(p *servertest.Process, table, step int, size int64, count int) error {
+func work(p *servertest.Process, table, step int, more func(done int) (bool, error)) error {
 	conn, err := p.Conn()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	for done := 0; ; done += step {
-		if count > 0 && done >= count {
-			return nil
-		}
-		if count == 0 {
-			if have, err := binlogBytes(p); err != nil || have >= size {
-				return err
-			}
+		if ok, err := more(done); err != nil || !ok {
+			return err
 		}
 		if _, err := conn.Execute(fmt.Sprintf("CALL bench.work%d(%d)", table, step)); err != nil {
 			return err

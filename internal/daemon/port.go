@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -67,7 +68,7 @@ func Serve(l net.Listener, h http.Handler, log *zap.Logger) (stop func()) {
 
 func (p *port) handler() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&collector{port: p})
+	registry.MustRegister(&collector{port: p}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.storage.register(registry)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

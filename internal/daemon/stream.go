@@ -60,7 +60,7 @@ func (c *cluster) stream(ctx context.Context) error {
 				continue
 			}
 			if terr != nil {
-				err = errors.Join(err, terr)
+				err = fmt.Errorf("%w; %w", err, terr)
 			}
 		}
 		parts := false

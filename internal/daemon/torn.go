@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
@@ -42,7 +43,11 @@ func (c *cluster) afterTorn(ctx context.Context) (next binlog.Point, _ error) {
 		if err != nil {
 			return next, err
 		}
-		if same, err := catalog.SamePosition(gtid.MariaDB, begins, resume.Reached); !same || err != nil {
+		same, err := catalog.SamePosition(gtid.MariaDB, begins, resume.Reached)
+		if err == nil && !same {
+			err = fmt.Errorf("the next file begins at %s, and what was received ends at %s", begins, resume.Reached)
+		}
+		if err != nil {
 			return next, err
 		}
 		return binlog.Point{File: files[i+1].File, Offset: uint64(len(binlog.Magic))}, nil
