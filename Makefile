@@ -40,10 +40,10 @@ else
 endif
 
 # The tests that depend on chance; docs/reliability.md has what they found.
-RUN ?= TestKill|TestTargets|TestResume.*|TestFailover|TestNothingLost|TestCrash
+RUN ?= TestKill|TestTargets|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestDamages|TestFaultyStorage
 .PHONY: campaign
 campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
-	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover -run '^($(RUN))$$' -count=1 -v -timeout 24h
+	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover ./integration/verifying -run '^($(RUN))$$' -count=1 -v -timeout 24h
 
 .PHONY: test-short
 test-short: ## the tests that need no server
@@ -77,6 +77,10 @@ bench-stream: deps ## archiving against mariadb-binlog --raw; ENCRYPT=1 encrypte
 .PHONY: bench-restore
 bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb; SERVER=mysql-9.7 for another
 	go run ./integration/bench restore -server "$(SERVER)"
+
+.PHONY: bench-catalog
+bench-catalog: ## listing, planning from and checking an archive of 100,000 segments; SEGMENTS=20000 for another
+	go run ./integration/bench catalog $(if $(SEGMENTS),-segments $(SEGMENTS))
 
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages
