@@ -47,7 +47,7 @@ func TestDamages(t *testing.T) {
 				c.clean(a, i%20 == 0)
 			}
 		}
-		t.Logf("%d damages, all that could be found was found: %v", n, c.kinds)
+		t.Logf("%d damages: %v", n, c.kinds)
 		t.Logf("of %d restores %d were refused and %d gave what was archived; %d clean checks", 2*n, c.refused[true], c.refused[false], c.cleaned)
 		w.programs(r, max(2, min(n/50, 10)))
 	})
