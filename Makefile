@@ -40,10 +40,10 @@ else
 endif
 
 # The tests that depend on chance; docs/reliability.md has what they found.
-RUN ?= TestKill|TestTargets|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestFaults|TestKillPrimary
+RUN ?= TestKill|TestTargets|TestLedger|TestRelaySpace|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestFaults|TestKillPrimary|TestDamages|TestFaultyStorage
 .PHONY: campaign
 campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
-	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover ./integration/stress -run '^($(RUN))$$' -count=1 -v -timeout 24h
+	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover ./integration/stress ./integration/verifying -run '^($(RUN))$$' -count=1 -v -timeout 24h
 
 .PHONY: test-short
 test-short: ## the tests that need no server
@@ -86,6 +86,10 @@ MIN ?= 10
 .PHONY: bench-soak
 bench-soak: deps ## memory, goroutines and descriptors at full speed, for MIN=10 minutes
 	go run ./integration/bench soak -time $(MIN)m
+
+.PHONY: bench-catalog
+bench-catalog: ## listing, planning from and checking an archive of 100,000 segments; SEGMENTS=20000 for another
+	go run ./integration/bench catalog $(if $(SEGMENTS),-segments $(SEGMENTS))
 
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages

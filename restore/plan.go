@@ -308,12 +308,12 @@ func (h *history) checkStored(ctx context.Context, p *Plan) error {
 			return err
 		}
 	}
-	missing := make(map[string]catalog.Stored, len(p.segments)+len(p.base.Parts))
+	missing := make(map[string]*catalog.Stored, len(p.segments)+len(p.base.Parts))
 	for _, s := range p.segments {
-		missing[s.Stored.Key] = s.Stored
+		missing[s.Stored.Key] = &s.Stored
 	}
-	for _, part := range p.base.Parts {
-		missing[part.Stored.Key] = part.Stored
+	for i := range p.base.Parts {
+		missing[p.base.Parts[i].Stored.Key] = &p.base.Parts[i].Stored
 	}
 	prefixes := []string{"base/" + p.base.ID + "/"}
 	for _, s := range p.segments {
@@ -341,7 +341,7 @@ func (h *history) checkStored(ctx context.Context, p *Plan) error {
 	slices.Sort(keys)
 	for _, key := range keys {
 		// The listing may be older than the manifest.
-		if err := h.c.CheckStored(ctx, missing[key]); err != nil {
+		if err := h.c.CheckStored(ctx, *missing[key]); err != nil {
 			return err
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"tidemark/archiver"
 	"tidemark/internal/catalog"
@@ -37,6 +39,7 @@ type archive struct {
 	older    *archive          // another history of it; nil: this is that
 	keys     []string          // in order
 	segments []*catalog.Segment
+	log      []byte                   // all of it
 	heads    map[string]*catalog.Head // by key
 	end      string                   // GTID position
 	whole    map[string]result        // by base backup: what a restore to the end reads
@@ -71,6 +74,11 @@ func (a *archive) read(end string) {
 	for s, err := range c.Segments(ctx, 1, 0) {
 		a.must(err)
 		a.segments = append(a.segments, s)
+		r, err := c.OpenPlain(ctx, s)
+		a.must(err)
+		plain, err := io.ReadAll(r)
+		a.must(errors.Join(err, r.Close()))
+		a.log = append(a.log, plain[s.HeadBytes:]...)
 	}
 	a.heads = make(map[string]*catalog.Head)
 	for l, err := range c.Objects(ctx, "log/00000001/heads/") {
@@ -101,6 +109,21 @@ func (a *archive) read(end string) {
 		return errors.Join(rerr, kerr)
 	}))
 	a.keys = slices.Sorted(maps.Keys(a.objects))
+	for _, key := range a.keys {
+		a.age(key)
+	}
+}
+
+// upTo returns the log up to a stop.
+func (a *archive) upTo(stop restore.Point) []byte {
+	end := uint64(0)
+	for _, s := range a.segments {
+		if s.First == stop.Segment {
+			return a.log[:end+stop.Offset-s.Source.Start]
+		}
+		end += s.BodyBytes
+	}
+	return nil
 }
 
 // open opens the archive anew: nothing of it is remembered.
@@ -134,8 +157,16 @@ func (a *archive) put(changes map[string][]byte) {
 			a.must(os.Remove(a.path(key)))
 		} else {
 			a.must(os.WriteFile(a.path(key), data, 0o600))
+			a.age(key)
 		}
 	}
+}
+
+// age makes an object two days old: data of today without a manifest may be on its way.
+func (a *archive) age(key string) {
+	a.t.Helper()
+	old := time.Now().Add(-48 * time.Hour)
+	a.must(os.Chtimes(a.path(key), old, old))
 }
 
 // mend takes changes back.

@@ -150,9 +150,9 @@ func (v *verifier) leftovers() {
 		case l.Class == catalog.ClassData && v.unread[catalog.SegmentKey(l.Timeline, l.First, l.Last)]:
 			// its manifest is blamed already
 		case l.Class == catalog.ClassPart && !v.found.bases[l.Base]:
-			v.add(oldWarning(old), key, kindOrphan, "it belongs to a base backup without a manifest: one that was not finished")
+			v.add(oldWarning(old), key, kindOrphan, "base/%s/manifest.json does not exist: the base backup was not finished, or has lost its manifest", l.Base)
 		case l.Class == catalog.ClassData && !v.covered(l.Timeline, l.First):
-			v.add(oldWarning(old), key, kindOrphan, "no manifest names it: an upload that was not finished, or a segment that has lost its manifest")
+			v.add(oldWarning(old), key, kindOrphan, "no manifest names it: an upload that was not finished, or segment %d has lost its manifest", l.First)
 		default:
 			v.add(Note, key, kindOrphan, "no manifest names it: an upload that was tried again")
 		}

@@ -33,11 +33,19 @@ type lister struct {
 	yield         func(storage.Object, error) bool
 }
 
-// entry is a file or directory with what its key, or all keys below it, begin with.
+// entry is a file or directory.
 type entry struct {
 	fs.DirEntry
-	key   string // ends with '/' if it is a directory
 	isDir bool
+}
+
+// rest is what the key of a file, or all keys below a directory, go on with behind the directory that it is
+// in. It is made when it is asked for: there may be very many.
+func (e entry) rest() string {
+	if e.isDir {
+		return e.Name() + "/"
+	}
+	return e.Name()
 }
 
 // walk yields the objects below a directory, whose key is "" or ends with '/', and returns false when
@@ -53,29 +61,29 @@ func (l *lister) walk(dir string) bool {
 			l.yield(storage.Object{}, keyError("list", dir, err))
 			return false
 		}
-		if !l.visit(e) {
+		if !l.visit(e, dir+e.rest()) {
 			return false
 		}
 	}
 	return true
 }
 
-func (l *lister) visit(e entry) bool {
+func (l *lister) visit(e entry, key string) bool {
 	if e.isDir {
-		return l.walk(e.key)
+		return l.walk(key)
 	}
-	if e.key <= l.after {
+	if key <= l.after {
 		return true // read because it might have been a directory
 	}
-	info, err := l.store.info(e.DirEntry, e.key)
+	info, err := l.store.info(e.DirEntry, key)
 	if notExist(err) {
 		return true // deleted meanwhile
 	}
 	if err != nil {
-		l.yield(storage.Object{}, l.store.fault("list", e.key, err))
+		l.yield(storage.Object{}, l.store.fault("list", key, err))
 		return false
 	}
-	return !info.Mode().IsRegular() || l.yield(object(e.key, info), nil)
+	return !info.Mode().IsRegular() || l.yield(object(key, info), nil)
 }
 
 // read returns the entries of a directory that may matter, in key order. That is not the order of
@@ -99,20 +107,17 @@ func (l *lister) read(dir string) ([]entry, error) {
 	}
 	entries := make([]entry, 0, len(found))
 	for _, e := range found {
-		key, isDir := dir+e.Name(), e.IsDir()
+		isDir := e.IsDir()
 		if e.Type()&fs.ModeSymlink != 0 {
-			info, err := l.store.fsys.Stat(l.store.path(key))
+			info, err := l.store.fsys.Stat(l.store.path(dir + e.Name()))
 			if err != nil && !notExist(err) {
 				return nil, err
 			}
 			isDir = err == nil && info.IsDir()
 		}
-		if isDir {
-			key += "/"
-		}
-		entries = append(entries, entry{e, key, isDir})
+		entries = append(entries, entry{e, isDir})
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.rest(), b.rest()) })
 	return entries, nil
 }
 
