@@ -32,6 +32,8 @@ var sideways = []edge{
 	{from: "storage/gcs", to: "storage"},
 	{from: "storage/azure", to: "storage"},
 	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
+	{from: "internal/expire", to: "internal/verify", inTests: true},   // what is left is whole,
+	{from: "internal/expire", to: "restore", inTests: true},           // and restores
 	{from: "storage/cloud", to: "storage"},                            // what these three share
 	{from: "storage/s3", to: "storage/cloud"},
 	{from: "storage/gcs", to: "storage/cloud"},

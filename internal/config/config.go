@@ -60,6 +60,7 @@ type Cluster struct {
 	Segment      Segment       `key:"segment"`
 	Spool        Spool         `key:"spool"`
 	Base         Base          `key:"base"`
+	Retention    Retention     `key:"retention"`
 
 	passwords map[string]string // from the environment: "" for every cluster, or this one's name
 }
@@ -93,6 +94,18 @@ type Base struct {
 	PartSize Size     `key:"part_size" default:"1GiB" doc:"plain bytes in each stored part"`
 	Threads  int      `key:"threads" default:"2" doc:"threads that copy, and that compress"`
 }
+
+// Retention says how long the archive holds what.
+type Retention struct {
+	Window     time.Duration `key:"window" default:"0s" doc:"how far back every moment stays restorable; 0s, without max_backups: nothing is ever deleted"`
+	MinBackups int           `key:"min_backups" default:"2" doc:"so many base backups stay, whatever their age"`
+	MaxBackups int           `key:"max_backups" default:"0" doc:"no more base backups stay, unless the window or min_backups need them; 0: any number"`
+	Grace      time.Duration `key:"grace" default:"24h" doc:"how long objects stay after they have expired, for restores that read them"`
+	Schedule   Schedule      `key:"schedule" default:"30 4 * * *" doc:"when tidemark run deletes what has expired, five cron fields in UTC; empty: only tidemark expire does"`
+}
+
+// Never reports whether nothing is ever deleted.
+func (r Retention) Never() bool { return r.Window == 0 && r.MaxBackups == 0 }
 
 // Cluster returns the cluster of that name; with name "" the only one there is.
 func (c *Config) Cluster(name string) (*Cluster, error) {
