@@ -53,6 +53,7 @@ type view struct {
 	checksums  uint64
 	primary    primaryPoint
 	backup     backupView
+	expiry     expiryView
 	earliest   time.Time // of the recovery window
 }
 
@@ -124,6 +125,7 @@ func (c *cluster) session(ctx context.Context) error {
 	work(c.stream)
 	work(c.watch)
 	work(c.backups)
+	work(c.expiries)
 	<-ctx.Done()
 	wg.Wait()
 

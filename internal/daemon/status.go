@@ -27,6 +27,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 		m.Primary = &pb.Point{File: v.primary.File, Offset: v.primary.Offset, Gtid: v.primary.gtid, At: timestamppb.New(v.primary.at)}
 	}
 	v.backup.fill(m)
+	v.expiry.fill(m)
 	if c.arch == nil {
 		m.State = c.state(archiver.Stats{}, now)
 		return m
