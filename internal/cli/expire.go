@@ -54,7 +54,7 @@ and changes nothing.` + exits(fault.Warnings, fault.NoArchive, fault.Integrity, 
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only say what would expire and be deleted")
 	cmd.Flags().DurationVar(&o.grace, "grace", o.grace, "how `long` objects stay after they have expired, instead of retention.grace")
-	cmd.Flags().Lookup("grace").DefValue = ""
+	cmd.Flags().Lookup("grace").DefValue = "0s" // none is shown
 	return cmd
 }
 
