@@ -143,7 +143,7 @@ func (h *history) locate(ctx context.Context, t Target, g gtid.GTID) (*located, 
 		return nil, h.broken
 	}
 	for _, r := range h.stretches {
-		if r.hole != nil {
+		if r.hole != nil && !errors.Is(r.hole, catalog.ErrExpired) {
 			return nil, r.hole
 		}
 	}

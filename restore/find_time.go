@@ -77,7 +77,7 @@ func (h *history) findTime(ctx context.Context, t Target) (*found, error) {
 // if that is known to be all there was until the target.
 func (h *history) beforeHole(target time.Time, s spot) spot {
 	for k, r := range h.stretches {
-		if k > 0 && h.transactionsOf(r.first, s.i) == 0 && s.i >= r.first && s.i < r.end && !target.After(h.stretches[k-1].covered) {
+		if k > 0 && s.i >= r.first && s.i < r.end && h.transactionsOf(r.first, s.i) == 0 && !target.After(h.stretches[k-1].covered) {
 			last := h.stretches[k-1].end - 1
 			return spot{last, h.segments[last].Source.End}
 		}

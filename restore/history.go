@@ -135,6 +135,8 @@ func (h *history) leave(ctx context.Context, next *catalog.Timeline) error {
 func gapBefore(t *catalog.Timeline) error {
 	why := "the primary's binlog was reset"
 	switch {
+	case t.Skipped == 0 && t.ParentSegment != 0 && len(t.Gaps) == 0:
+		return expiredBehind(t, fmt.Sprintf("its log where timeline %d begins", t.Number))
 	case t.Skipped > 0:
 		why = "the archive is a copy of a part of another one"
 	case t.Reason == "gap":
@@ -146,6 +148,12 @@ func gapBefore(t *catalog.Timeline) error {
 	}
 	return fault.New(fault.Unreachable, "read the log across a gap", "", fmt.Errorf("%s: what came between GTID position %s and %s is not in the archive", why, orNone(from), orNone(to))).
 		WithHint(fmt.Sprintf("Restore to a point before it, or to one after the first base backup of timeline %d; `tidemark list` shows them.", t.Number))
+}
+
+// expiredBehind is the hole behind a part of the log that was left when what follows it expired.
+func expiredBehind(t *catalog.Timeline, what string) error {
+	return fault.New(fault.Unreachable, "read the log", "", fmt.Errorf("%s: %w", what, catalog.ErrExpired)).
+		WithHint(fmt.Sprintf("Restore to a point of the recovery window of timeline %d, or to the end of a base backup that is kept; `tidemark list` shows them.", t.Number))
 }
 
 // cut describes a segment as if it ended at an offset of its source file. Its object stays what it is.
@@ -179,11 +187,15 @@ func (h *history) cut(ctx context.Context, s *catalog.Segment, end uint64) (*cat
 // readBases reads the manifests of the base backups of all timelines of the history. One that is
 // damaged is warned of and passed over: an older one may do.
 func (h *history) readBases(ctx context.Context, lineage []*catalog.Timeline) error {
+	expiry, err := h.c.Expiry(ctx)
+	if err != nil {
+		return err
+	}
 	for o, err := range h.c.Objects(ctx, "base/") {
 		if err != nil {
 			return err
 		}
-		if o.Class != catalog.ClassBase {
+		if o.Class != catalog.ClassBase || expiry.Has(o.Base) {
 			continue
 		}
 		b, err := h.c.BaseAt(ctx, o.Base)
@@ -206,6 +218,9 @@ func basePlace(b *catalog.Base) place { return place{b.Timeline, b.Segment, b.So
 // readLog reads the manifests of a timeline from the first one on. After a hole it goes on with the next
 // base backup: only from there can the log be used again.
 func (h *history) readLog(ctx context.Context, t *catalog.Timeline) error {
+	if err := h.readKept(ctx, t); err != nil {
+		return err
+	}
 	from := uint64(0)
 	for {
 		first := len(h.segments)
@@ -244,6 +259,33 @@ func (h *history) readLog(ctx context.Context, t *catalog.Timeline) error {
 		from = h.bases[i].Segment
 	}
 }
+
+// readKept reads what of the expired log of a timeline stays for base backups that are kept: each run is a
+// stretch of its own.
+func (h *history) readKept(ctx context.Context, t *catalog.Timeline) error {
+	for _, k := range t.Expired.Kept {
+		first := len(h.segments)
+		hole := expiredBehind(t, fmt.Sprintf("what follows segment %d of timeline %d", k.Last, t.Number))
+		for s, err := range h.c.KeptSegments(ctx, t, k) {
+			if fault.Is(err, fault.Integrity) {
+				h.warnings = append(h.warnings, fmt.Sprintf("the log that is kept from segment %d on cannot be used: %v", k.First, err))
+				hole = err
+				break
+			}
+			if err != nil {
+				return err
+			}
+			h.keep(s, len(h.segments) > first)
+		}
+		if len(h.segments) > first {
+			h.stretches = append(h.stretches, stretch{first: first, end: len(h.segments), hole: hole})
+		}
+	}
+	return nil
+}
+
+// kept reports whether the log that follows the segment with the index has expired.
+func (h *history) kept(i int) bool { return errors.Is(h.stretchOf(i).hole, catalog.ErrExpired) }
 
 // keep adds a manifest, without what nobody asks for here, and sharing what is the same in the one
 // before it: there may be a hundred thousand.
@@ -386,15 +428,27 @@ func (h *history) unreachable(t Target, why error) error {
 	return fault.New(fault.Unreachable, "plan a restore to", t.String(), why).WithHint(hint)
 }
 
-// window describes the first and the last point that can be restored.
+// window describes the first and the last point that can be restored, and what is kept beside them.
 func (h *history) window() string {
-	b, s := h.bases[0], h.last()
+	var b *catalog.Base
+	own := ""
+	for _, base := range h.bases {
+		if i, ok := h.find(base.Timeline, base.Segment); ok && h.kept(i) {
+			own += fmt.Sprintf(" Base backup %s, of %s, is kept, and can be restored by itself, with --to-position %s.", base.ID, stamp(base.Consistent), base.Source)
+		} else if b == nil {
+			b = base
+		}
+	}
+	if b == nil {
+		return "There is no base backup with the log that follows it: take one with `tidemark backup`." + own
+	}
+	s := h.last()
 	end := fmt.Sprintf("GTID position %s (%s)", orNone(s.After.GTID), s.Source.EndPoint())
 	if t := h.coveredUntil(); !t.IsZero() {
 		end += " and time " + stamp(t)
 	}
 	return fmt.Sprintf("The archive can be restored from %s, GTID position %s (%s), to %s.",
-		stamp(b.Consistent), orNone(b.PositionMax.GTID), b.Source, end)
+		stamp(b.Consistent), orNone(b.PositionMax.GTID), b.Source, end) + own
 }
 
 func orNone(s string) string {

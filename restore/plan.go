@@ -71,6 +71,7 @@ type PlanBase struct {
 	Parts       int       `json:"parts"`
 	StoredBytes int64     `json:"stored_bytes"`
 	PlainBytes  int64     `json:"plain_bytes"`
+	Kept        bool      `json:"kept,omitempty"` // the log that follows it has expired: it is restored to its own end only
 }
 
 // Point is a place in the log: all that ends at or before Offset in the source's File.
@@ -197,7 +198,7 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 	b := from.base
 	p.base, p.start, p.from, p.segments = b, from.position, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion
-	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes,
+	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes, Kept: h.kept(from.i),
 		Position: Point{Timeline: b.Timeline, Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
 
 	// Domains that only the backed up server knew, as a replica of another one, stay as they were.

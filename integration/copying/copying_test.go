@@ -155,11 +155,19 @@ func (w *world) whole(url string) {
 // restored restores the end of an archive and compares it with the server.
 func (w *world) restored(url string, args ...string) {
 	w.t.Helper()
-	target, err := os.MkdirTemp(w.dir, "restored-"+filepath.Base(url))
+	w.restoredTo(w.srv.Value(sums), append([]string{"--archive", url}, args...)...)
+}
+
+const sums = "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(v)), ' ', MAX(id)) FROM d.t"
+
+// restoredTo restores to a point at which the server had what is wanted.
+func (w *world) restoredTo(want string, args ...string) {
+	w.t.Helper()
+	target, err := os.MkdirTemp(w.dir, "restored-")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.run(fault.None, append([]string{"restore", "--archive", url, "--target-dir", target}, args...)...)
+	w.run(fault.None, append([]string{"restore", "--target-dir", target}, args...)...)
 	again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: target, Binaries: w.srv.Binaries})
 	if err != nil {
 		w.t.Fatal(err)
@@ -169,10 +177,8 @@ func (w *world) restored(url string, args ...string) {
 			w.t.Error(err)
 		}
 	}()
-	const sums = "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(v)), ' ', MAX(id)) FROM d.t"
-	got, err := again.Value(sums)
-	if want := w.srv.Value(sums); err != nil || got != want {
-		w.t.Errorf("restored from %s: %s, the server has %s; %v", url, got, want, err)
+	if got, err := again.Value(sums); err != nil || got != want {
+		w.t.Errorf("restored with %v: %s, the server had %s; %v", args, got, want, err)
 	}
 }
 
@@ -204,12 +210,17 @@ func (w *world) await(d *harness.Daemon, ok func(harness.Status) bool) {
 
 func (w *world) settled(d *harness.Daemon) {
 	w.t.Helper()
-	position := "SELECT @@gtid_binlog_pos"
-	if w.srv.Binaries.Flavor == servertest.MySQL {
-		position = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
-	}
-	want := w.srv.Value(position)
+	want := w.position()
 	w.await(d, func(c harness.Status) bool { return c.Archived.GTID == want })
+}
+
+// position is where the server is.
+func (w *world) position() string {
+	w.t.Helper()
+	if w.srv.Binaries.Flavor == servertest.MySQL {
+		return w.srv.Value("SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')")
+	}
+	return w.srv.Value("SELECT @@gtid_binlog_pos")
 }
 
 func (w *world) command(args ...string) *exec.Cmd {

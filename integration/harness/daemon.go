@@ -49,6 +49,10 @@ type Status struct {
 		Bytes, StoredBytes uint64 `json:",string"`
 		Error              string
 	}
+	LastExpiry struct {
+		Finished, Succeeded time.Time
+		Error               string
+	}
 }
 
 // SemiSync is how it stands with acknowledgements.

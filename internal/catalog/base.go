@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/storage"
 )
 
 // PutBase puts the manifest of a base backup: from then on it exists. Its parts must be there
@@ -18,8 +20,17 @@ func (c *Catalog) PutBase(ctx context.Context, b *Base) error {
 	return c.putNew(ctx, baseKey(b.ID), baseToWire(b))
 }
 
-// Bases returns all base backups by ascending ID, which is the order of their start.
+// Bases returns all base backups that have not expired by ascending ID, which is the order of their start.
 func (c *Catalog) Bases(ctx context.Context) ([]*Base, error) {
+	list, err := c.listBases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := c.Expiry(ctx) // after the listing: what has been removed since is named there
+	return slices.DeleteFunc(list, func(b *Base) bool { return e.Has(b.ID) }), err
+}
+
+func (c *Catalog) listBases(ctx context.Context) ([]*Base, error) {
 	var list []*Base
 	prefix := c.key("base/")
 	after := ""
@@ -38,6 +49,9 @@ func (c *Catalog) Bases(ctx context.Context) ([]*Base, error) {
 				break
 			}
 			b, err := c.base(ctx, o.Key, id)
+			if errors.Is(err, storage.ErrNotExist) {
+				continue // removed after it was listed
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -42,7 +42,7 @@ func checkSegment(s *Segment) error {
 func follows(t *Timeline, prev, s *Segment) error {
 	key := segmentKey(s.Timeline, s.First, s.Last)
 	switch {
-	case prev == nil && s.First == t.Skipped+1 && s.ChainBefore != t.Seed:
+	case prev == nil && begins(t, s):
 		return damaged("read", key, errors.New("the chain does not begin with the timeline's digest seed"))
 	case prev == nil:
 		return nil
@@ -56,4 +56,15 @@ func follows(t *Timeline, prev, s *Segment) error {
 		return damaged("read", key, fmt.Errorf("it begins at %s, segment %s ends at %s", s.Source.StartPoint(), prev.Name(), prev.Source.EndPoint()))
 	}
 	return nil
+}
+
+// begins reports whether a segment holds the place where the log of its timeline begins, and has another
+// chain digest there.
+func begins(t *Timeline, s *Segment) bool {
+	after, chain := t.Begins()
+	if s.First == after+1 {
+		return s.ChainBefore != chain
+	}
+	d, ok := s.chainAt(after)
+	return ok && s.Last > after && d != chain
 }

@@ -41,7 +41,12 @@ const mostAbandoned = 10_000
 // FindFork finds where a server's history leaves a timeline. It reads few manifests: a server that has all
 // before a segment has all before the earlier ones.
 func (c *Catalog) FindFork(ctx context.Context, timeline uint32, server History) (*Fork, error) {
-	spans, err := c.cover(ctx, timeline, 0)
+	t, err := c.Timeline(ctx, timeline)
+	if err != nil {
+		return nil, err
+	}
+	after, _ := t.Begins()
+	spans, err := c.cover(ctx, timeline, after+1)
 	if err != nil {
 		return nil, err
 	}
@@ -168,10 +173,15 @@ func (c *Catalog) forkIn(ctx context.Context, s *Segment, server History) (*Fork
 // seedAt fills in the place of a fork that lies at an offset of a segment's source file.
 func (c *Catalog) seedAt(ctx context.Context, f *Fork, s *Segment, end uint64) error {
 	if end == s.Source.Start {
-		f.Segment, f.BodyOffset = s.First-1, 0
-		if s.First == 1 {
+		t, err := c.Timeline(ctx, s.Timeline)
+		if err != nil {
+			return err
+		}
+		if after, _ := t.Begins(); s.First <= after+1 { // there is nothing before it that both have
+			f.Segment, f.BodyOffset = 0, 0
 			return nil
 		}
+		f.Segment, f.BodyOffset = s.First-1, 0
 		prev, err := c.segmentAt(ctx, s.Timeline, s.First-1) // the fork is its end
 		if err != nil {
 			return err
@@ -284,7 +294,7 @@ func (c *Catalog) abandon(ctx context.Context, f *Fork, behind []span, last *Seg
 // CheckFork checks that a timeline's digest seed is the digest of its parent's chain where it begins.
 // Inside a segment that takes reading the segment: without data it is not checked.
 func (c *Catalog) CheckFork(ctx context.Context, t *Timeline, data bool) error {
-	if t.ParentSegment == 0 || t.Skipped > 0 { // a copy's seed is the digest behind what it skips
+	if t.ParentSegment == 0 || t.Skipped > 0 || t.apart { // a copy's seed is the digest behind what it skips
 		return nil
 	}
 	s, err := c.segmentAt(ctx, t.Parent, t.ParentSegment)
@@ -320,9 +330,10 @@ func (c *Catalog) CheckFork(ctx context.Context, t *Timeline, data bool) error {
 }
 
 // Continues reports whether the timeline goes on where its parent is left, so that what the parent
-// holds up to there is its own past.
+// holds up to there is its own past, and whether all of that is still there.
 func (t *Timeline) Continues() bool {
-	return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 && t.Skipped == 0
+	after, _ := t.Begins()
+	return t.Parent != 0 && len(t.Gaps) == 0 && t.ParentSegment != 0 && after == 0 && !t.apart
 }
 
 // Lineage returns a timeline, its parent, and so on to the first.

@@ -51,10 +51,14 @@ func (c *Catalog) PutIndex(ctx context.Context, timeline uint32, first, last uin
 	return c.store.Put(ctx, c.key(indexKey(timeline, first, last)), enc.EncodeAll(data, nil), false)
 }
 
-// Indexed returns the last segment number of a timeline that an index object covers, a multiple of
-// IndexEvery, or 0.
+// Indexed returns the last segment number of a timeline that an index object covers, or would have if it
+// had not expired: a multiple of IndexEvery, or 0.
 func (c *Catalog) Indexed(ctx context.Context, timeline uint32) (uint64, error) {
-	var indexed uint64
+	e, err := c.Expiry(ctx)
+	if err != nil {
+		return 0, err
+	}
+	indexed := e.Log(timeline).Through / IndexEvery * IndexEvery
 	prefix := c.key(indexPrefix(timeline))
 	for o, err := range c.store.List(ctx, prefix, "") {
 		if err != nil {

@@ -33,6 +33,8 @@ const (
 	ClassPart           // a part of its data
 	ClassLease          // who archives
 	ClassProbe          // left by a test of the storage
+	ClassKeep           // a mark on a base backup
+	ClassExpiry         // a record of what has expired
 )
 
 // Listed is a stored object and what its key says.
@@ -42,8 +44,8 @@ type Listed struct {
 	Modified    time.Time
 	Class       Class
 	Timeline    uint32 // of ClassTimeline, ClassSegment, ClassData, ClassHead and ClassIndex
-	First, Last uint64 // segment numbers; of a head, its sequence number twice
-	Base        string // of ClassBase and ClassPart
+	First, Last uint64 // segment numbers; of a head, a mark and a record, its sequence number twice
+	Base        string // of ClassBase, ClassPart and ClassKeep
 }
 
 // KeepHeads is how many heads of a timeline are kept when old ones are pruned.
@@ -92,8 +94,18 @@ func classify(key string) Listed {
 		l.Base, l.Class = id, ClassPart
 		if name == "manifest.json" {
 			l.Class = ClassBase
+		} else if seq, ok := strings.CutPrefix(name, "keep/"); ok {
+			if l.First, ok = parseNumber(seq, 16, ".json"); ok {
+				l.Class, l.Last = ClassKeep, l.First
+			} else {
+				l.Class = ClassUnknown
+			}
 		} else if _, ok := parseNumber(name[:min(5, len(name))], 5, ""); !ok {
 			l.Class = ClassUnknown
+		}
+	case strings.TrimSuffix(expiredPrefix, "/"):
+		if n, ok := parseNumber(rest, 16, ".json"); ok {
+			l.Class, l.First, l.Last = ClassExpiry, n, n
 		}
 	case "lease":
 		l.Class = ClassLease
@@ -211,7 +223,7 @@ func (c *Catalog) SegmentAs(ctx context.Context, timeline uint32, first, last ui
 // Follows checks that s continues its timeline after prev; nil means that s is the first one known.
 func Follows(t *Timeline, prev, s *Segment) error { return follows(t, prev, s) }
 
-// TimelineAt reads the description of one timeline.
+// TimelineAt reads the description of one timeline as it is, without what has expired.
 func (c *Catalog) TimelineAt(ctx context.Context, number uint32) (*Timeline, error) {
 	key := timelineKey(number)
 	m, err := readObject(ctx, c.store, c.key(key), newTimeline)

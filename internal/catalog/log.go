@@ -139,7 +139,8 @@ func (c *Catalog) Segments(ctx context.Context, timeline uint32, from uint64) it
 			yield(nil, err)
 			return
 		}
-		spans, holes := c.cover(ctx, t.Number, max(from, t.Skipped+1))
+		after, _ := t.Begins()
+		spans, holes := c.cover(ctx, t.Number, max(from, after+1))
 		read, err := c.manifests(ctx, t.Number, spans)
 		if err != nil {
 			yield(nil, err)
@@ -166,6 +167,40 @@ func (c *Catalog) Segments(ctx context.Context, timeline uint32, from uint64) it
 	}
 }
 
+// KeptSegments yields the manifests of a run that stays although what follows it has expired, checked as
+// Segments checks them, and the first one against the record.
+func (c *Catalog) KeptSegments(ctx context.Context, t *Timeline, kept KeptLog) iter.Seq2[*Segment, error] {
+	return func(yield func(*Segment, error) bool) {
+		spans, err := c.cover(ctx, t.Number, kept.First)
+		if len(spans) == 0 {
+			if err == nil {
+				err = missing(t.Number, kept.First)
+			}
+			yield(nil, err)
+			return
+		}
+		run := *t // as if the log began there
+		run.Expired = ExpiredLog{Timeline: t.Number, Through: kept.First - 1, Chain: kept.Before}
+		var prev *Segment
+		for _, r := range spans {
+			if r.first > kept.Last {
+				return
+			}
+			s, err := c.segment(ctx, t.Number, r)
+			if err == nil {
+				err = follows(&run, prev, s)
+			}
+			if !yield(s, err) || err != nil {
+				return
+			}
+			prev = s
+		}
+		if prev.Last < kept.Last {
+			yield(nil, missing(t.Number, prev.Last+1))
+		}
+	}
+}
+
 // Last returns the newest segment of a timeline, or nil when there is none. A log that does not hold
 // what its newest head anchors is refused.
 func (c *Catalog) Last(ctx context.Context, timeline uint32) (*Segment, error) {
@@ -178,11 +213,12 @@ func (c *Catalog) Last(ctx context.Context, timeline uint32) (*Segment, error) {
 		from = head.Segment
 	}
 	if from == 0 {
-		t, err := c.TimelineAt(ctx, timeline)
+		t, err := c.Timeline(ctx, timeline)
 		if err != nil {
 			return nil, err
 		}
-		from = t.Skipped + 1
+		after, _ := t.Begins()
+		from = after + 1
 	}
 	spans, err := c.cover(ctx, timeline, from)
 	if err != nil {
@@ -206,8 +242,19 @@ func (c *Catalog) Last(ctx context.Context, timeline uint32) (*Segment, error) {
 	return c.segment(ctx, timeline, spans[len(spans)-1])
 }
 
-// ChainAt returns the chain digest after a segment number, if the timeline has that.
+// ChainAt returns the chain digest after a segment number, if the timeline has that. The error is
+// ErrExpired for what the timeline has no more.
 func (c *Catalog) ChainAt(ctx context.Context, timeline uint32, number uint64) (Digest, bool, error) {
+	t, err := c.Timeline(ctx, timeline)
+	if err != nil {
+		return Digest{}, false, err
+	}
+	switch after, chain := t.Begins(); {
+	case number == after && number > 0:
+		return chain, true, nil
+	case number <= t.Expired.Through:
+		return Digest{}, false, expired(timeline, number)
+	}
 	spans, err := c.cover(ctx, timeline, number)
 	if len(spans) == 0 {
 		return Digest{}, false, err

@@ -36,6 +36,9 @@ type Timeline struct {
 	Created          time.Time
 	Gaps             []Gap
 	Abandoned        []string
+
+	Expired ExpiredLog `json:"-"` // what of it has expired, as another object says
+	apart   bool       // its parent's log does not reach where it begins any more
 }
 
 // Gap is what was purged before it could be archived.

@@ -79,7 +79,7 @@ func (c *Catalog) PutTimeline(ctx context.Context, t *Timeline) error {
 	return c.putNew(ctx, timelineKey(t.Number), timelineToWire(t, c.Cluster.UUID))
 }
 
-// Timelines returns all timelines by ascending number.
+// Timelines returns all timelines by ascending number, with what of them has expired.
 func (c *Catalog) Timelines(ctx context.Context) ([]*Timeline, error) {
 	var list []*Timeline
 	for o, err := range c.store.List(ctx, c.key("timelines/"), "") {
@@ -105,6 +105,11 @@ func (c *Catalog) Timelines(ctx context.Context) ([]*Timeline, error) {
 	if len(list) == 0 {
 		return nil, damaged("read", c.key("timelines/"), errors.New("no timeline is there"))
 	}
+	e, err := c.Expiry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.Mark(list...)
 	return list, nil
 }
 

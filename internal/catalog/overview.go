@@ -68,6 +68,12 @@ func (c *Catalog) Overview(ctx context.Context, each func(*Segment)) (*Overview,
 			o.Bases = append(o.Bases, b)
 		}
 	}
+	e, err := c.Expiry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.Mark(timelines...)
+	o.Bases = slices.DeleteFunc(o.Bases, func(b *Base) bool { return e.Has(b.ID) })
 	for _, t := range timelines {
 		v := &TimelineView{Timeline: t}
 		if err := c.view(ctx, v, o.inherited(t), &o, each); err != nil {
@@ -129,8 +135,8 @@ func (c *Catalog) view(ctx context.Context, v *TimelineView, base *Base, o *Over
 		}
 		manifests = append(manifests, Span{r.first, r.last})
 	}
-	chain, _, _ := Cover(v.Skipped+1, manifests)
-	v.Last = v.Skipped
+	v.Last, _ = v.Begins()
+	chain, _, _ := Cover(v.Last+1, manifests)
 	spans := make([]span, len(chain))
 	for i, s := range chain {
 		spans[i] = span{s.First, s.Last}

@@ -115,6 +115,7 @@ func (a *app) runCheck(ctx context.Context, name string) (*checkResult, error) {
 		}
 		c.stateDir()
 		c.encryption()
+		c.retention()
 		c.primary(ctx)
 		if err := ctx.Err(); err != nil {
 			return nil, err

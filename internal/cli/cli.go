@@ -113,7 +113,7 @@ Without a file, give --archive, and --primary and --user where the server is nee
 	f.StringVar(&a.log.format, "log-format", "", "`format` of the log: text or json (default text, json with --json)")
 	root.AddCommand(
 		a.newRun(), a.newBackup(), a.newRestore(), a.newList(), a.newStatus(), a.newVerify(),
-		a.newCheck(), a.newCat(), a.newCopy(), a.newCompact(), a.newKeygen(), a.newConfig(), a.newCompletion(), a.newVersion())
+		a.newCheck(), a.newCat(), a.newCopy(), a.newCompact(), a.newExpire(), a.newKeep(), a.newKeygen(), a.newConfig(), a.newCompletion(), a.newVersion())
 	return root
 }
 

@@ -107,6 +107,8 @@ func TestDocumentedJSON(t *testing.T) {
 		"tidemark restore [CLUSTER] --target-dir DIR":  restoreResult{},
 		"tidemark restore [CLUSTER] --target-dir DIR ": planResult{},
 		"tidemark copy [CLUSTER] --to URL":             copyResult{},
+		"tidemark expire [CLUSTER]":                    expireResult{},
+		"tidemark keep [CLUSTER] BACKUP":               keepResult{},
 		"tidemark keygen":                              keygenResult{},
 		"tidemark config":                              configResult{},
 		"tidemark version":                             versionResult{},

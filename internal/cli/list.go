@@ -15,6 +15,7 @@ import (
 type listOptions struct {
 	cluster  string
 	segments bool
+	now      time.Time
 }
 
 func (a *app) newList() *cobra.Command {
@@ -33,7 +34,7 @@ whether the data behind them is whole, "tidemark verify" says.` + exits(fault.Wa
   tidemark list --archive file:///srv/archive --json | jq '.clusters[].windows'`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.cluster = first(args)
+			o.cluster, o.now = first(args), a.Clock.Now()
 			r, err := a.runList(cmd.Context(), o)
 			if r == nil {
 				return err
@@ -56,7 +57,7 @@ type listCluster struct {
 	Flavor    string         `json:"flavor"`
 	Created   time.Time      `json:"created"`
 	Windows   []listWindow   `json:"windows"`
-	Bases     []listBase     `json:"bases"`
+	Bases     []listedBase   `json:"bases"`
 	Timelines []listTimeline `json:"timelines"`
 	Holes     []listHole     `json:"holes"`
 	Problems  []string       `json:"problems"`
@@ -84,6 +85,25 @@ type listBase struct {
 	DurationSeconds float64   `json:"duration_seconds"`
 }
 
+// listedBase is a base backup with what becomes of it.
+type listedBase struct {
+	listBase
+	Kept      bool       `json:"kept,omitempty"`       // by tidemark keep
+	KeepUntil *time.Time `json:"keep_until,omitempty"` // absent: until it is released
+	Alone     bool       `json:"alone,omitempty"`      // what follows it has expired: it restores to its own end only
+}
+
+// kept says how long it is kept.
+func (b listedBase) kept() string {
+	switch {
+	case !b.Kept:
+		return ""
+	case b.KeepUntil == nil:
+		return "until released"
+	}
+	return "until " + when(*b.KeepUntil)
+}
+
 func (b listBase) took() string { return took(seconds(b.DurationSeconds)) }
 
 type listTimeline struct {
@@ -104,6 +124,8 @@ type listTimeline struct {
 	ForkSegment  uint64   `json:"fork_segment,omitempty"`  // of the parent, in which it begins
 	ForkPosition string   `json:"fork_position,omitempty"` // there
 	Abandoned    []string `json:"abandoned,omitempty"`     // transactions that only the parent has
+
+	Expired uint64 `json:"expired_through,omitempty"` // the number of the last segment that has expired
 }
 
 type listHole struct {
@@ -152,7 +174,7 @@ func (a *app) runList(ctx context.Context, o listOptions) (*listResult, error) {
 
 func listOne(ctx context.Context, cat *catalog.Catalog, o listOptions) (*listCluster, error) {
 	c := &listCluster{Name: cat.Cluster.Name, UUID: cat.Cluster.UUID, Flavor: cat.Cluster.Flavor.String(),
-		Created: cat.Cluster.Created, Windows: []listWindow{}, Bases: []listBase{}, Holes: []listHole{}, Problems: []string{}}
+		Created: cat.Cluster.Created, Windows: []listWindow{}, Bases: []listedBase{}, Holes: []listHole{}, Problems: []string{}}
 	var each func(*catalog.Segment)
 	if o.segments {
 		each = func(s *catalog.Segment) {
@@ -164,13 +186,24 @@ func listOne(ctx context.Context, cat *catalog.Catalog, o listOptions) (*listClu
 	if err != nil {
 		return nil, err
 	}
+	keeps, err := cat.Keeps(ctx, view.Bases)
+	if err != nil {
+		return nil, err
+	}
 	for _, b := range view.Bases {
-		c.Bases = append(c.Bases, baseOf(b))
+		l := listedBase{listBase: baseOf(b)}
+		if k := keeps[b.ID]; k.Holds(o.now) {
+			l.Kept, l.KeepUntil = true, known(k.Until)
+		}
+		for _, t := range view.Timelines {
+			l.Alone = l.Alone || t.Number == b.Timeline && b.Segment <= t.Expired.Through
+		}
+		c.Bases = append(c.Bases, l)
 	}
 	for _, t := range view.Timelines {
 		c.Timelines = append(c.Timelines, listTimeline{t.Number, t.Parent, t.Reason, t.Created, t.Segments, t.Last, t.Transactions,
 			t.BodyBytes, t.StoredBytes, known(t.Commit.First), known(t.Commit.Last), known(t.CoveredUntil), t.End.GTID,
-			t.ParentSegment, t.Position.GTID, t.Abandoned})
+			t.ParentSegment, t.Position.GTID, t.Abandoned, t.Expired.Through})
 		for _, w := range t.Windows {
 			c.Windows = append(c.Windows, listWindow{t.Number, w.From, w.To, w.Base})
 		}
@@ -227,11 +260,16 @@ func (c *listCluster) restorable(t *text) {
 	rows = nil
 	for _, b := range c.Bases {
 		rows = append(rows, []string{b.ID, fmt.Sprint(b.Timeline), when(b.Consistent), size(b.Bytes), size(b.StoredBytes),
-			b.took(), b.Position})
+			b.took(), b.kept(), b.Position})
 	}
 	if len(rows) > 0 {
 		t.title("base backups")
-		t.table([]string{"id", ">timeline", "consistent at", ">size", ">stored", ">took", "position"}, rows)
+		t.table([]string{"id", ">timeline", "consistent at", ">size", ">stored", ">took", "kept", "position"}, rows)
+	}
+	for _, b := range c.Bases {
+		if b.Alone {
+			t.line("  base backup %s stays by itself: what follows it has expired, and it is restored to its own end, with --to-position %s", b.ID, b.Source)
+		}
 	}
 	rows = nil
 	for _, h := range c.Holes {
@@ -279,6 +317,9 @@ func (c *listCluster) contents(t *text) {
 	t.title("timelines")
 	t.table([]string{">timeline", "began by", ">segments", ">transactions", ">size", ">stored", "last commit", "covered until", "position"}, rows)
 	for _, l := range c.Timelines {
+		if l.Expired > 0 {
+			t.line("  the log of timeline %d begins with segment %d: what was before it has expired", l.Number, l.Expired+1)
+		}
 		if n := len(l.Abandoned); n > 0 {
 			t.line("  timeline %d leaves timeline %d at %s (segment %d); on timeline %d only: %s%s", l.Number, l.Parent, l.ForkPosition, l.ForkSegment,
 				l.Parent, strings.Join(l.Abandoned[:min(n, fewAbandoned)], ", "), more(n-fewAbandoned))

@@ -14,6 +14,9 @@ func (r *planResult) text(t *text) {
 	p := r.Plan
 	t.line("restore of cluster %s, timeline %d, to %s", p.Cluster, p.Timeline, p.Target)
 	t.line("  base backup        %s, consistent at %s (%s)", p.Base.ID, when(p.Base.Consistent), p.Base.Position.GTID)
+	if p.Base.Kept {
+		t.line("                     it is kept by itself: what follows it has expired, and this is as far as it can be restored")
+	}
 	t.line("  log to apply       %s with %s, %s", counted(p.Segments, "segment"), counted(p.Transactions, "transaction"), size(p.LogBytes))
 	t.line("  stop               %s:%d in segment %d, at %s", p.Stop.File, p.Stop.Offset, p.Stop.Segment, orNone(p.Stop.GTID))
 	around(t, p.LastApplied, p.FirstNotApplied)

@@ -199,6 +199,12 @@ func (r *statusResult) text(t *text) {
 		}
 		backups(add, c, now)
 		verifications(add, c, now)
+		if e := c.LastExpiry; e != nil {
+			add("retention", "ran %s ago: %s deleted, %s", took(now.Sub(at(e.Finished))), counted(e.DeletedObjects, "object"), size(e.DeletedBytes))
+			if e.Error != "" {
+				add("", "%s", e.Error)
+			}
+		}
 		if n := c.Reconnects + c.ChecksumFailures + c.UploadFailures; n > 0 {
 			add("failures", "%s, %s, %s", counted(c.Reconnects, "reconnect"), counted(c.ChecksumFailures, "bad checksum"),
 				counted(c.UploadFailures, "failed upload"))

@@ -61,6 +61,7 @@ type Cluster struct {
 	Spool        Spool         `key:"spool"`
 	Base         Base          `key:"base"`
 	Verify       Verify        `key:"verify"`
+	Retention    Retention     `key:"retention"`
 
 	passwords map[string]string // from the environment: "" for every cluster, or this one's name
 }
@@ -101,6 +102,18 @@ type Verify struct {
 	Data      Share    `key:"data" default:"5%" doc:"share of the data whose every byte is read each time, another one each time until all is read; all manifests and sizes are always checked"`
 	Bandwidth Size     `key:"bandwidth" default:"16MiB" doc:"bytes a second that a check reads at most; 0: no limit"`
 }
+
+// Retention says how long the archive holds what.
+type Retention struct {
+	Window     time.Duration `key:"window" default:"0s" doc:"how far back every moment stays restorable; 0s, without max_backups: nothing is ever deleted"`
+	MinBackups int           `key:"min_backups" default:"2" doc:"so many base backups stay, whatever their age"`
+	MaxBackups int           `key:"max_backups" default:"0" doc:"no more base backups stay, unless the window or min_backups need them; 0: any number"`
+	Grace      time.Duration `key:"grace" default:"24h" doc:"how long objects stay after they have expired, for restores that read them"`
+	Schedule   Schedule      `key:"schedule" default:"30 4 * * *" doc:"when tidemark run deletes what has expired, five cron fields in UTC; empty: only tidemark expire does"`
+}
+
+// Never reports whether nothing is ever deleted.
+func (r Retention) Never() bool { return r.Window == 0 && r.MaxBackups == 0 }
 
 // Cluster returns the cluster of that name; with name "" the only one there is.
 func (c *Config) Cluster(name string) (*Cluster, error) {

@@ -59,6 +59,7 @@ func (l *loader) validate(schemes []string) {
 		if b := cl.Verify.Bandwidth; b != 0 {
 			check(p+"verify.bandwidth", outside(b, 64*KiB, TiB, Size.String))
 		}
+		cl.Retention.check(func(option, why string) { check(p+"retention."+option, why) })
 		if least := 4 * cl.Segment.MaxSize; cl.Spool.MaxSize < least {
 			check(p+"spool.max_size", fmt.Sprintf("%s is less than four segments of %s", cl.Spool.MaxSize, cl.Segment.MaxSize))
 		}
@@ -69,6 +70,22 @@ func (l *loader) validate(schemes []string) {
 		}
 		return a.at.Line - b.at.Line
 	})
+}
+
+// check checks the retention of a cluster.
+func (r Retention) check(check func(option, why string)) {
+	number := func(n int) string { return fmt.Sprint(n) }
+	if r.Window != 0 {
+		check("window", outside(r.Window, time.Hour, 36500*24*time.Hour, formatDuration))
+	}
+	check("min_backups", outside(r.MinBackups, 1, 10000, number))
+	check("grace", outside(r.Grace, 0, 30*24*time.Hour, formatDuration))
+	if r.MaxBackups != 0 && r.MaxBackups < r.MinBackups {
+		check("max_backups", fmt.Sprintf("%d is less than min_backups, %d", r.MaxBackups, r.MinBackups))
+	}
+	if r.MaxBackups < 0 {
+		check("max_backups", outside(r.MaxBackups, 0, 10000, number))
+	}
 }
 
 // outside says that a value is not within its bounds, or "".

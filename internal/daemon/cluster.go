@@ -55,6 +55,7 @@ type view struct {
 	primary    primaryPoint
 	backup     backupView
 	verify     verifyView
+	expiry     expiryView
 	earliest   time.Time // of the recovery window
 }
 
@@ -127,6 +128,7 @@ func (c *cluster) session(ctx context.Context) error {
 	work(c.watch)
 	work(c.backups)
 	work(c.verifications)
+	work(c.expiries)
 	<-ctx.Done()
 	wg.Wait()
 

@@ -41,6 +41,16 @@ func verification(f func(*pb.Verification) float64) func(*pb.Cluster) (float64, 
 	}
 }
 
+// expiry is of clusters whose retention has run.
+func expiry(f func(*pb.Expiry) float64) func(*pb.Cluster) (float64, bool) {
+	return func(c *pb.Cluster) (float64, bool) {
+		if c.LastExpiry == nil {
+			return 0, false
+		}
+		return f(c.LastExpiry), true
+	}
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -116,6 +126,17 @@ func metrics() []metric {
 			func(c *pb.Cluster) (float64, bool) {
 				return float64(c.GetWindow().GetLatest().GetSeconds()), c.Window != nil
 			}},
+		{"tidemark_expire_last_success_timestamp_seconds", "End of the last run of retention that did what it was to do.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				t := c.GetLastExpiry().GetSucceeded()
+				return float64(t.GetSeconds()), t != nil
+			}},
+		{"tidemark_expire_failed", "1 while the last run of retention has ended with an error or a warning.", gauge, expiry(func(e *pb.Expiry) float64 {
+			return truth(e.Error != "")
+		})},
+		{"tidemark_expire_refused_objects", "Objects that the storage refused to delete in the last run.", gauge, expiry(func(e *pb.Expiry) float64 {
+			return float64(e.RefusedObjects)
+		})},
 		{"tidemark_backup_last_success_timestamp_seconds", "End of the newest base backup.", gauge,
 			func(c *pb.Cluster) (float64, bool) {
 				t := c.GetLastBackup().GetFinished()

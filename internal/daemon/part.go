@@ -192,7 +192,7 @@ func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn
 	on := c.timeline
 	fork, err := c.cat.FindFork(ctx, on.Number, history)
 	for err == nil && fork.Apart && on.Continues() { // it parted earlier
-		if on, err = c.cat.TimelineAt(ctx, on.Parent); err == nil {
+		if on, err = c.cat.Timeline(ctx, on.Parent); err == nil {
 			fork, err = c.cat.FindFork(ctx, on.Number, history)
 		}
 	}

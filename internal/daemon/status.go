@@ -29,6 +29,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	}
 	v.backup.fill(m)
 	v.verify.fill(m)
+	v.expiry.fill(m)
 	if c.arch == nil {
 		m.State = c.state(archiver.Stats{}, now)
 		return m

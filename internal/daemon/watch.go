@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
 
 	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/replica"
 )
@@ -117,10 +119,19 @@ func (c *cluster) moved(ctx context.Context, conn *client.Conn, host config.Addr
 	return nil
 }
 
-// readWindow finds the earliest point that can be restored: the oldest base backup's.
+// readWindow finds the earliest point that can be restored: the oldest base backup's of those that the log
+// still follows.
 func (c *cluster) readWindow(ctx context.Context) {
 	bases, err := c.cat.Bases(ctx)
-	if err != nil || len(bases) == 0 {
+	if err != nil {
+		return
+	}
+	expiry, err := c.cat.Expiry(ctx)
+	if err != nil {
+		return
+	}
+	bases = slices.DeleteFunc(bases, func(b *catalog.Base) bool { return b.Segment <= expiry.Log(b.Timeline).Through })
+	if len(bases) == 0 {
 		return
 	}
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
@@ -52,6 +53,8 @@ func (t *transfer) compare(ctx context.Context, lines []*line) error {
 // log leaves out the segments that are there.
 func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline) error {
 	key := catalog.TimelineKey(l.Number)
+	begins, _ := there.Begins()
+	there = there.Raw()
 	same := *there
 	if same.Skipped, same.Seed = l.Skipped, l.Seed; !reflect.DeepEqual(same, *l.Timeline) {
 		return t.to.Differs(key, errors.New("the timeline there is another one"))
@@ -62,6 +65,11 @@ func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline) er
 	if there.Skipped < l.Skipped {
 		// The copy before began earlier: it goes on as it began.
 		l.Timeline = there
+	}
+	if begins > there.Skipped { // of what has expired there nothing is brought back
+		l.Timeline = there
+		l.segments = slices.DeleteFunc(l.segments, func(s *catalog.Segment) bool { return s.Last <= begins })
+		l.bases = slices.DeleteFunc(l.bases, func(b *catalog.Base) bool { return b.Segment <= begins })
 	}
 	have := make(map[uint64]catalog.Digest)
 	for s, err := range t.to.Segments(ctx, l.Number, 0) {

@@ -53,7 +53,7 @@ func plan(ctx context.Context, c *catalog.Catalog, w Window) ([]*line, error) {
 		if t.Parent > 0 && t.ParentSegment > kept[t.Parent] {
 			continue // it forks behind the window
 		}
-		l := &line{Timeline: t}
+		l := &line{Timeline: t.Described()}
 		if err := l.read(ctx, c, w, begin); err != nil {
 			return nil, err
 		}

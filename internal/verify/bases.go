@@ -21,6 +21,10 @@ func (v *verifier) readBases() ([]*base, error) {
 		if !v.found.bases[id] {
 			continue // parts only
 		}
+		if v.expiry.Has(id) {
+			v.passOver(1, 0)
+			continue
+		}
 		b := &base{key: "base/" + id + "/manifest.json"}
 		var err error
 		b.Base, err = v.cat.BaseAt(v.ctx, id)
@@ -71,6 +75,8 @@ func (v *verifier) checkBases(bases []*base) {
 		s := b.lies
 		switch {
 		case b.Segment == 0:
+		case s == nil && b.Segment <= v.expiry.Log(b.Timeline).Through:
+			v.add(Warning, b.key, kindInconsistent, "the log at segment %d of timeline %d, in which it lies, has expired: it cannot be restored", b.Segment, b.Timeline)
 		case s == nil:
 			v.add(Damage, b.key, kindInconsistent, "it lies in segment %d of timeline %d, which is missing: it cannot be rolled forward", b.Segment, b.Timeline)
 		case s.Source.File != b.Source.File || b.Source.Offset < s.Source.Start || b.Source.Offset > s.Source.End:

@@ -55,9 +55,11 @@ func (v *verifier) timeline(n uint32, heads []*catalog.Head, bases []*base) erro
 	if err := v.ctx.Err(); err != nil {
 		return err
 	}
-	first := uint64(1)
+	expired := v.expiry.Log(n)
+	first := expired.Through + 1
 	if t != nil {
-		first = t.Skipped + 1
+		after, _ := t.Begins()
+		first = after + 1
 	}
 	c := &chain{v: v, t: t, number: n, digests: make(map[uint64]catalog.Digest), bodies: make(map[uint64]catalog.Digest)}
 	for _, h := range heads {
@@ -67,7 +69,19 @@ func (v *verifier) timeline(n uint32, heads []*catalog.Head, bases []*base) erro
 	if anchor != nil && anchor.Segment > 0 {
 		c.digests[anchor.Segment] = catalog.Digest{}
 	}
-	spans, others, holes := catalog.Cover(first, l.manifests)
+	for _, k := range expired.Kept {
+		if err := v.kept(n, t, l, k, bases); err != nil {
+			return err
+		}
+	}
+	spans, others, holes := catalog.Cover(first, slices.DeleteFunc(slices.Clone(l.manifests), func(s catalog.Span) bool {
+		gone := expired.Gone(s.First, s.Last)
+		if gone {
+			v.passOver(1, 0)
+		}
+		_, kept := expired.Keeps(s.First)
+		return gone || kept && s.Last <= expired.Through
+	}))
 	for _, o := range others {
 		for i := o.First; i <= o.Last; i++ {
 			c.bodies[i] = catalog.Digest{}
@@ -108,6 +122,7 @@ func (v *verifier) described(n uint32, l *log) *catalog.Timeline {
 		}
 		return nil
 	}
+	v.expiry.Mark(t)
 	parent := v.found.logs[t.Parent]
 	switch {
 	case t.Parent >= n:
@@ -283,9 +298,19 @@ func (v *verifier) segment(key string, s *catalog.Segment) error {
 // checkHeads holds the chain to every head, newest first: a chain that is shorter than one of them
 // was cut off.
 func (v *verifier) checkHeads(c *chain, l *log, heads []*catalog.Head) {
-	cut := false
+	cut, first := false, uint64(1)
+	if c.t != nil {
+		after, _ := c.t.Begins()
+		first = after + 1
+	}
 	for _, h := range slices.Backward(heads) {
 		v.progress(1, 0)
+		if h.Segment > 0 && h.Segment < first {
+			if after, chain := c.t.Begins(); h.Segment == after && h.Chain != chain {
+				v.add(Damage, catalog.HeadKey(h.Timeline, h.Sequence), kindInconsistent, "the chain has another digest at segment %d, with which the log begins now", h.Segment)
+			}
+			continue // what it anchors has expired
+		}
 		at := func(n uint64) (catalog.Digest, bool) { return c.digests[n], c.reached[n] }
 		if err := catalog.CheckHead(h, at); err != nil {
 			if short := !c.reached[h.Segment]; short && cut {

@@ -14,6 +14,7 @@ type inventory struct {
 	logs  map[uint32]*log
 	data  map[string]*object // of segments and parts, by key
 	bases map[string]bool    // by ID; true where there is a manifest
+	marks []catalog.Listed   // records of what has expired, and what base backups are kept for
 }
 
 // log is what one timeline consists of.
@@ -52,6 +53,9 @@ func (v *verifier) list() error {
 		v.report.Objects++
 		v.report.StoredBytes += l.Size
 		v.enter(l)
+	}
+	if err := v.readExpiry(); err != nil {
+		return err
 	}
 	for n, l := range v.found.logs {
 		if !l.described {
@@ -92,6 +96,8 @@ func (v *verifier) enter(l catalog.Listed) {
 	case catalog.ClassUnknown:
 		v.add(Warning, l.Key, kindUnknown, "nothing of ours has such a name")
 		reads = 0
+	case catalog.ClassExpiry, catalog.ClassKeep:
+		v.found.marks = append(v.found.marks, l)
 	default:
 		reads = 0
 	}
@@ -127,6 +133,9 @@ func (v *verifier) stored(manifest string, s catalog.Stored) (ok bool, err error
 	kind := kindDamaged
 	if o == nil {
 		kind = kindMissing
+	}
+	if gone, err := v.goneMeanwhile(s.Key); gone || err != nil {
+		return false, err
 	}
 	v.add(Damage, s.Key, kind, "%s; %s names it", cause(err), manifest)
 	return false, nil
@@ -166,10 +175,11 @@ func oldWarning(old bool) Severity {
 	return Note
 }
 
-// leftOut reports whether a timeline begins behind the number, as part of one that was copied may.
+// leftOut reports whether a timeline begins behind the number, as part of one that was copied may, or one
+// whose beginning has expired.
 func (v *verifier) leftOut(timeline uint32, number uint64) bool {
 	t, err := v.cat.TimelineAt(v.ctx, timeline)
-	return err == nil && number <= t.Skipped
+	return err == nil && number <= max(t.Skipped, v.expiry.Log(timeline).Through)
 }
 
 // covered reports whether any manifest of a timeline covers the number.

@@ -100,6 +100,7 @@ type Report struct {
 	Objects      int64         `json:"objects"`
 	StoredBytes  int64         `json:"stored_bytes"`
 	ReadBytes    int64         `json:"read_bytes"` // stored bytes of data that were read
+	Expired      int64         `json:"expired"`    // objects that are no part of the archive any more, and not removed yet
 	Duration     time.Duration `json:"-"`
 	Findings     []Finding     `json:"findings"`
 
@@ -145,7 +146,7 @@ func Run(ctx context.Context, cat *catalog.Catalog, o Options) (*Report, error) 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	v := &verifier{cat: cat, o: o, ctx: ctx, stop: cancel, slots: make(chan struct{}, o.Workers), unread: make(map[string]bool),
+	v := &verifier{cat: cat, o: o, ctx: ctx, stop: cancel, slots: make(chan struct{}, o.Workers), unread: make(map[string]bool), expiry: new(catalog.Expiry),
 		report: &Report{Cluster: cat.Cluster.Name, Archive: cat.URL(), Data: o.Data, Stored: o.Stored, Subset: o.Subset.String(), what: o.What(), Findings: []Finding{}}}
 	began := o.Clock.Now()
 	v.began = began
@@ -171,6 +172,8 @@ type verifier struct {
 	stop  context.CancelCauseFunc
 	found inventory
 	began time.Time
+
+	expiry *catalog.Expiry // what is no part of the archive any more
 
 	unread map[string]bool // keys of manifests that are there and do not read
 
@@ -218,6 +221,9 @@ func (v *verifier) add(s Severity, object, kind, format string, args ...any) {
 func (v *verifier) blame(object string, err error) error {
 	if v.ctx.Err() != nil {
 		return v.ctx.Err()
+	}
+	if gone, gerr := v.goneMeanwhile(object); gone || gerr != nil {
+		return gerr
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotExist):

@@ -1726,6 +1726,355 @@ func (x *Lease) GetManifestSha256() string {
 	return ""
 }
 
+// Keep is base/<id>/keep/<seq>.json: whether a base backup stays when its time has come. The newest counts.
+type Keep struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	FormatVersion  uint32                 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
+	ClusterUuid    string                 `protobuf:"bytes,2,opt,name=cluster_uuid,json=clusterUuid,proto3" json:"cluster_uuid,omitempty"`
+	Base           string                 `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`
+	Sequence       uint64                 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Until          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`        // absent: without an end, unless released
+	Released       bool                   `protobuf:"varint,6,opt,name=released,proto3" json:"released,omitempty"` // it is not kept any more
+	Marked         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=marked,proto3" json:"marked,omitempty"`
+	CreatedBy      string                 `protobuf:"bytes,8,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	ManifestSha256 string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Keep) Reset() {
+	*x = Keep{}
+	mi := &file_proto_archive_archive_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keep) ProtoMessage() {}
+
+func (x *Keep) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_archive_archive_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keep.ProtoReflect.Descriptor instead.
+func (*Keep) Descriptor() ([]byte, []int) {
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Keep) GetFormatVersion() uint32 {
+	if x != nil {
+		return x.FormatVersion
+	}
+	return 0
+}
+
+func (x *Keep) GetClusterUuid() string {
+	if x != nil {
+		return x.ClusterUuid
+	}
+	return ""
+}
+
+func (x *Keep) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *Keep) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Keep) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Keep) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+func (x *Keep) GetMarked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Marked
+	}
+	return nil
+}
+
+func (x *Keep) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *Keep) GetManifestSha256() string {
+	if x != nil {
+		return x.ManifestSha256
+	}
+	return ""
+}
+
+// Expiry is expired/<seq>.json: what is no part of the archive any more. It is put before anything is
+// removed, and says all that the ones before it say. The newest counts.
+type Expiry struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	FormatVersion  uint32                 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
+	ClusterUuid    string                 `protobuf:"bytes,2,opt,name=cluster_uuid,json=clusterUuid,proto3" json:"cluster_uuid,omitempty"`
+	Sequence       uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Decided        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=decided,proto3" json:"decided,omitempty"`
+	DeleteAfter    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=delete_after,json=deleteAfter,proto3" json:"delete_after,omitempty"` // from when on what it names may be removed
+	Logs           []*ExpiredLog          `protobuf:"bytes,6,rep,name=logs,proto3" json:"logs,omitempty"`                                  // by ascending timeline
+	Bases          []string               `protobuf:"bytes,7,rep,name=bases,proto3" json:"bases,omitempty"`                                // base backups that are to be removed, ascending
+	CreatedBy      string                 `protobuf:"bytes,8,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	ManifestSha256 string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_proto_archive_archive_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_archive_archive_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Expiry) GetFormatVersion() uint32 {
+	if x != nil {
+		return x.FormatVersion
+	}
+	return 0
+}
+
+func (x *Expiry) GetClusterUuid() string {
+	if x != nil {
+		return x.ClusterUuid
+	}
+	return ""
+}
+
+func (x *Expiry) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Expiry) GetDecided() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Decided
+	}
+	return nil
+}
+
+func (x *Expiry) GetDeleteAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteAfter
+	}
+	return nil
+}
+
+func (x *Expiry) GetLogs() []*ExpiredLog {
+	if x != nil {
+		return x.Logs
+	}
+	return nil
+}
+
+func (x *Expiry) GetBases() []string {
+	if x != nil {
+		return x.Bases
+	}
+	return nil
+}
+
+func (x *Expiry) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *Expiry) GetManifestSha256() string {
+	if x != nil {
+		return x.ManifestSha256
+	}
+	return ""
+}
+
+// ExpiredLog says where the log of a timeline begins now.
+type ExpiredLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      uint32                 `protobuf:"varint,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Through       uint64                 `protobuf:"varint,2,opt,name=through,proto3" json:"through,omitempty"` // segments up to this number have expired
+	Chain         []byte                 `protobuf:"bytes,3,opt,name=chain,proto3" json:"chain,omitempty"`      // chain digest after it
+	Kept          []*KeptLog             `protobuf:"bytes,4,rep,name=kept,proto3" json:"kept,omitempty"`        // of these, what stays for base backups that are kept; ascending
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpiredLog) Reset() {
+	*x = ExpiredLog{}
+	mi := &file_proto_archive_archive_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpiredLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpiredLog) ProtoMessage() {}
+
+func (x *ExpiredLog) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_archive_archive_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpiredLog.ProtoReflect.Descriptor instead.
+func (*ExpiredLog) Descriptor() ([]byte, []int) {
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExpiredLog) GetTimeline() uint32 {
+	if x != nil {
+		return x.Timeline
+	}
+	return 0
+}
+
+func (x *ExpiredLog) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *ExpiredLog) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *ExpiredLog) GetKept() []*KeptLog {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+// KeptLog is a run of segments that stays although what follows it has expired.
+type KeptLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	ChainBefore   []byte                 `protobuf:"bytes,3,opt,name=chain_before,json=chainBefore,proto3" json:"chain_before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeptLog) Reset() {
+	*x = KeptLog{}
+	mi := &file_proto_archive_archive_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeptLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeptLog) ProtoMessage() {}
+
+func (x *KeptLog) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_archive_archive_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeptLog.ProtoReflect.Descriptor instead.
+func (*KeptLog) Descriptor() ([]byte, []int) {
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *KeptLog) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *KeptLog) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *KeptLog) GetChainBefore() []byte {
+	if x != nil {
+		return x.ChainBefore
+	}
+	return nil
+}
+
 var File_proto_archive_archive_proto protoreflect.FileDescriptor
 
 const file_proto_archive_archive_proto_rawDesc = "" +
@@ -1911,7 +2260,39 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\x05taken\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05taken\x124\n" +
 	"\aexpires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1a\n" +
 	"\breleased\x18\b \x01(\bR\breleased\x12'\n" +
-	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256*F\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xca\x02\n" +
+	"\x04Keep\x12%\n" +
+	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
+	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x12\n" +
+	"\x04base\x18\x03 \x01(\tR\x04base\x12\x1a\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
+	"\breleased\x18\x06 \x01(\bR\breleased\x122\n" +
+	"\x06marked\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06marked\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\b \x01(\tR\tcreatedBy\x12'\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xf6\x02\n" +
+	"\x06Expiry\x12%\n" +
+	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
+	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x124\n" +
+	"\adecided\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\adecided\x12=\n" +
+	"\fdelete_after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vdeleteAfter\x123\n" +
+	"\x04logs\x18\x06 \x03(\v2\x1f.tidemark.archive.v1.ExpiredLogR\x04logs\x12\x14\n" +
+	"\x05bases\x18\a \x03(\tR\x05bases\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\b \x01(\tR\tcreatedBy\x12'\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\x8a\x01\n" +
+	"\n" +
+	"ExpiredLog\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\rR\btimeline\x12\x18\n" +
+	"\athrough\x18\x02 \x01(\x04R\athrough\x12\x14\n" +
+	"\x05chain\x18\x03 \x01(\fR\x05chain\x120\n" +
+	"\x04kept\x18\x04 \x03(\v2\x1c.tidemark.archive.v1.KeptLogR\x04kept\"V\n" +
+	"\aKeptLog\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12!\n" +
+	"\fchain_before\x18\x03 \x01(\fR\vchainBefore*F\n" +
 	"\x06Flavor\x12\x16\n" +
 	"\x12FLAVOR_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eFLAVOR_MARIADB\x10\x01\x12\x10\n" +
@@ -1930,7 +2311,7 @@ func file_proto_archive_archive_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_archive_archive_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_archive_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_proto_archive_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_proto_archive_archive_proto_goTypes = []any{
 	(Flavor)(0),                   // 0: tidemark.archive.v1.Flavor
 	(*Cluster)(nil),               // 1: tidemark.archive.v1.Cluster
@@ -1948,19 +2329,23 @@ var file_proto_archive_archive_proto_goTypes = []any{
 	(*Base)(nil),                  // 13: tidemark.archive.v1.Base
 	(*Part)(nil),                  // 14: tidemark.archive.v1.Part
 	(*Lease)(nil),                 // 15: tidemark.archive.v1.Lease
-	nil,                           // 16: tidemark.archive.v1.Base.ServerVariablesEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*Keep)(nil),                  // 16: tidemark.archive.v1.Keep
+	(*Expiry)(nil),                // 17: tidemark.archive.v1.Expiry
+	(*ExpiredLog)(nil),            // 18: tidemark.archive.v1.ExpiredLog
+	(*KeptLog)(nil),               // 19: tidemark.archive.v1.KeptLog
+	nil,                           // 20: tidemark.archive.v1.Base.ServerVariablesEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
 }
 var file_proto_archive_archive_proto_depIdxs = []int32{
 	0,  // 0: tidemark.archive.v1.Cluster.flavor:type_name -> tidemark.archive.v1.Flavor
-	17, // 1: tidemark.archive.v1.Cluster.created:type_name -> google.protobuf.Timestamp
+	21, // 1: tidemark.archive.v1.Cluster.created:type_name -> google.protobuf.Timestamp
 	4,  // 2: tidemark.archive.v1.Timeline.position:type_name -> tidemark.archive.v1.Position
-	17, // 3: tidemark.archive.v1.Timeline.created:type_name -> google.protobuf.Timestamp
+	21, // 3: tidemark.archive.v1.Timeline.created:type_name -> google.protobuf.Timestamp
 	3,  // 4: tidemark.archive.v1.Timeline.gaps:type_name -> tidemark.archive.v1.Gap
 	4,  // 5: tidemark.archive.v1.Gap.from:type_name -> tidemark.archive.v1.Position
 	4,  // 6: tidemark.archive.v1.Gap.to:type_name -> tidemark.archive.v1.Position
-	17, // 7: tidemark.archive.v1.Gap.noticed:type_name -> google.protobuf.Timestamp
+	21, // 7: tidemark.archive.v1.Gap.noticed:type_name -> google.protobuf.Timestamp
 	5,  // 8: tidemark.archive.v1.Segment.source:type_name -> tidemark.archive.v1.Source
 	4,  // 9: tidemark.archive.v1.Segment.before:type_name -> tidemark.archive.v1.Position
 	4,  // 10: tidemark.archive.v1.Segment.after:type_name -> tidemark.archive.v1.Position
@@ -1968,36 +2353,42 @@ var file_proto_archive_archive_proto_depIdxs = []int32{
 	9,  // 12: tidemark.archive.v1.Segment.members:type_name -> tidemark.archive.v1.Member
 	10, // 13: tidemark.archive.v1.Segment.tail:type_name -> tidemark.archive.v1.Tail
 	6,  // 14: tidemark.archive.v1.Segment.stored:type_name -> tidemark.archive.v1.Stored
-	17, // 15: tidemark.archive.v1.Segment.sealed:type_name -> google.protobuf.Timestamp
-	17, // 16: tidemark.archive.v1.TimeRange.first:type_name -> google.protobuf.Timestamp
-	17, // 17: tidemark.archive.v1.TimeRange.last:type_name -> google.protobuf.Timestamp
-	17, // 18: tidemark.archive.v1.TimeRange.min:type_name -> google.protobuf.Timestamp
-	17, // 19: tidemark.archive.v1.TimeRange.max:type_name -> google.protobuf.Timestamp
-	18, // 20: tidemark.archive.v1.TimeRange.precision:type_name -> google.protobuf.Duration
-	17, // 21: tidemark.archive.v1.Member.received_first:type_name -> google.protobuf.Timestamp
-	17, // 22: tidemark.archive.v1.Member.received_last:type_name -> google.protobuf.Timestamp
+	21, // 15: tidemark.archive.v1.Segment.sealed:type_name -> google.protobuf.Timestamp
+	21, // 16: tidemark.archive.v1.TimeRange.first:type_name -> google.protobuf.Timestamp
+	21, // 17: tidemark.archive.v1.TimeRange.last:type_name -> google.protobuf.Timestamp
+	21, // 18: tidemark.archive.v1.TimeRange.min:type_name -> google.protobuf.Timestamp
+	21, // 19: tidemark.archive.v1.TimeRange.max:type_name -> google.protobuf.Timestamp
+	22, // 20: tidemark.archive.v1.TimeRange.precision:type_name -> google.protobuf.Duration
+	21, // 21: tidemark.archive.v1.Member.received_first:type_name -> google.protobuf.Timestamp
+	21, // 22: tidemark.archive.v1.Member.received_last:type_name -> google.protobuf.Timestamp
 	4,  // 23: tidemark.archive.v1.Tail.before:type_name -> tidemark.archive.v1.Position
 	4,  // 24: tidemark.archive.v1.Head.position:type_name -> tidemark.archive.v1.Position
-	17, // 25: tidemark.archive.v1.Head.covered_until:type_name -> google.protobuf.Timestamp
-	17, // 26: tidemark.archive.v1.Head.written:type_name -> google.protobuf.Timestamp
+	21, // 25: tidemark.archive.v1.Head.covered_until:type_name -> google.protobuf.Timestamp
+	21, // 26: tidemark.archive.v1.Head.written:type_name -> google.protobuf.Timestamp
 	7,  // 27: tidemark.archive.v1.Index.segments:type_name -> tidemark.archive.v1.Segment
 	0,  // 28: tidemark.archive.v1.Base.flavor:type_name -> tidemark.archive.v1.Flavor
 	4,  // 29: tidemark.archive.v1.Base.position_min:type_name -> tidemark.archive.v1.Position
 	4,  // 30: tidemark.archive.v1.Base.position_max:type_name -> tidemark.archive.v1.Position
-	16, // 31: tidemark.archive.v1.Base.server_variables:type_name -> tidemark.archive.v1.Base.ServerVariablesEntry
+	20, // 31: tidemark.archive.v1.Base.server_variables:type_name -> tidemark.archive.v1.Base.ServerVariablesEntry
 	14, // 32: tidemark.archive.v1.Base.parts:type_name -> tidemark.archive.v1.Part
-	17, // 33: tidemark.archive.v1.Base.started:type_name -> google.protobuf.Timestamp
-	17, // 34: tidemark.archive.v1.Base.finished:type_name -> google.protobuf.Timestamp
-	17, // 35: tidemark.archive.v1.Base.consistent:type_name -> google.protobuf.Timestamp
-	17, // 36: tidemark.archive.v1.Base.keep_until:type_name -> google.protobuf.Timestamp
+	21, // 33: tidemark.archive.v1.Base.started:type_name -> google.protobuf.Timestamp
+	21, // 34: tidemark.archive.v1.Base.finished:type_name -> google.protobuf.Timestamp
+	21, // 35: tidemark.archive.v1.Base.consistent:type_name -> google.protobuf.Timestamp
+	21, // 36: tidemark.archive.v1.Base.keep_until:type_name -> google.protobuf.Timestamp
 	6,  // 37: tidemark.archive.v1.Part.stored:type_name -> tidemark.archive.v1.Stored
-	17, // 38: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
-	17, // 39: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	21, // 38: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
+	21, // 39: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
+	21, // 40: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
+	21, // 41: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
+	21, // 42: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
+	21, // 43: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
+	18, // 44: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
+	19, // 45: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_proto_archive_archive_proto_init() }
@@ -2011,7 +2402,7 @@ func file_proto_archive_archive_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_archive_archive_proto_rawDesc), len(file_proto_archive_archive_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

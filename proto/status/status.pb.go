@@ -198,6 +198,7 @@ type Cluster struct {
 	SemiSync             *SemiSync              `protobuf:"bytes,30,opt,name=semi_sync,json=semiSync,proto3" json:"semi_sync,omitempty"`                    // where acknowledgements are configured
 	TimelineReason       string                 `protobuf:"bytes,31,opt,name=timeline_reason,json=timelineReason,proto3" json:"timeline_reason,omitempty"`  // why the timeline began: start, failover, reset, gap
 	TimelineBegan        *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=timeline_began,json=timelineBegan,proto3" json:"timeline_began,omitempty"`
+	LastExpiry           *Expiry                `protobuf:"bytes,60,opt,name=last_expiry,json=lastExpiry,proto3" json:"last_expiry,omitempty"`                   // where retention is configured
 	LastVerification     *Verification          `protobuf:"bytes,70,opt,name=last_verification,json=lastVerification,proto3" json:"last_verification,omitempty"` // of the archive, by the schedule
 	RunningVerification  *Verification          `protobuf:"bytes,71,opt,name=running_verification,json=runningVerification,proto3" json:"running_verification,omitempty"`
 	NextVerification     *timestamppb.Timestamp `protobuf:"bytes,72,opt,name=next_verification,json=nextVerification,proto3" json:"next_verification,omitempty"`
@@ -457,6 +458,13 @@ func (x *Cluster) GetTimelineReason() string {
 func (x *Cluster) GetTimelineBegan() *timestamppb.Timestamp {
 	if x != nil {
 		return x.TimelineBegan
+	}
+	return nil
+}
+
+func (x *Cluster) GetLastExpiry() *Expiry {
+	if x != nil {
+		return x.LastExpiry
 	}
 	return nil
 }
@@ -1168,6 +1176,99 @@ func (x *Phase) GetSeconds() float64 {
 	return 0
 }
 
+// What the last run of retention did.
+type Expiry struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Finished       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=finished,proto3" json:"finished,omitempty"`
+	Succeeded      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=succeeded,proto3" json:"succeeded,omitempty"` // the last one that did
+	DeletedObjects uint64                 `protobuf:"varint,3,opt,name=deleted_objects,json=deletedObjects,proto3" json:"deleted_objects,omitempty"`
+	DeletedBytes   uint64                 `protobuf:"varint,4,opt,name=deleted_bytes,json=deletedBytes,proto3" json:"deleted_bytes,omitempty"`
+	RefusedObjects uint64                 `protobuf:"varint,5,opt,name=refused_objects,json=refusedObjects,proto3" json:"refused_objects,omitempty"` // that the storage would not delete, as under object lock
+	Error          string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`                                          // of the last run
+	WindowBegins   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=window_begins,json=windowBegins,proto3" json:"window_begins,omitempty"`        // what the window promised then
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_proto_status_status_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Expiry) GetFinished() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
+func (x *Expiry) GetSucceeded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Succeeded
+	}
+	return nil
+}
+
+func (x *Expiry) GetDeletedObjects() uint64 {
+	if x != nil {
+		return x.DeletedObjects
+	}
+	return 0
+}
+
+func (x *Expiry) GetDeletedBytes() uint64 {
+	if x != nil {
+		return x.DeletedBytes
+	}
+	return 0
+}
+
+func (x *Expiry) GetRefusedObjects() uint64 {
+	if x != nil {
+		return x.RefusedObjects
+	}
+	return 0
+}
+
+func (x *Expiry) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Expiry) GetWindowBegins() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WindowBegins
+	}
+	return nil
+}
+
 var File_proto_status_status_proto protoreflect.FileDescriptor
 
 const file_proto_status_status_proto_rawDesc = "" +
@@ -1178,7 +1279,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
 	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\x125\n" +
-	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\x9c\r\n" +
+	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xd9\r\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -1216,7 +1317,9 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x0fduplicate_bytes\x18\x1d \x01(\x04R\x0eduplicateBytes\x129\n" +
 	"\tsemi_sync\x18\x1e \x01(\v2\x1c.tidemark.status.v1.SemiSyncR\bsemiSync\x12'\n" +
 	"\x0ftimeline_reason\x18\x1f \x01(\tR\x0etimelineReason\x12A\n" +
-	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\x12M\n" +
+	"\x0etimeline_began\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rtimelineBegan\x12;\n" +
+	"\vlast_expiry\x18< \x01(\v2\x1a.tidemark.status.v1.ExpiryR\n" +
+	"lastExpiry\x12M\n" +
 	"\x11last_verification\x18F \x01(\v2 .tidemark.status.v1.VerificationR\x10lastVerification\x12S\n" +
 	"\x14running_verification\x18G \x01(\v2 .tidemark.status.v1.VerificationR\x13runningVerification\x12G\n" +
 	"\x11next_verification\x18H \x01(\v2\x1a.google.protobuf.TimestampR\x10nextVerification\x12\x14\n" +
@@ -1288,7 +1391,15 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x11last_applied_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastAppliedTime\"7\n" +
 	"\x05Phase\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x18\n" +
-	"\aseconds\x18\x02 \x01(\x01R\aseconds*\xa9\x01\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xc8\x02\n" +
+	"\x06Expiry\x126\n" +
+	"\bfinished\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bfinished\x128\n" +
+	"\tsucceeded\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tsucceeded\x12'\n" +
+	"\x0fdeleted_objects\x18\x03 \x01(\x04R\x0edeletedObjects\x12#\n" +
+	"\rdeleted_bytes\x18\x04 \x01(\x04R\fdeletedBytes\x12'\n" +
+	"\x0frefused_objects\x18\x05 \x01(\x04R\x0erefusedObjects\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12?\n" +
+	"\rwindow_begins\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fwindowBegins*\xa9\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_CONNECTING\x10\x01\x12\x15\n" +
@@ -1313,7 +1424,7 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
@@ -1325,11 +1436,12 @@ var file_proto_status_status_proto_goTypes = []any{
 	(*Window)(nil),                // 7: tidemark.status.v1.Window
 	(*Restore)(nil),               // 8: tidemark.status.v1.Restore
 	(*Phase)(nil),                 // 9: tidemark.status.v1.Phase
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Expiry)(nil),                // 10: tidemark.status.v1.Expiry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	10, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	10, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	11, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	11, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
 	8,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
 	0,  // 4: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
@@ -1337,30 +1449,34 @@ var file_proto_status_status_proto_depIdxs = []int32{
 	5,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
 	5,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
 	5,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	10, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	11, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
 	6,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
 	6,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
 	7,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
 	4,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	10, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	3,  // 15: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
-	3,  // 16: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
-	10, // 17: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
-	10, // 18: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
-	10, // 19: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
-	10, // 20: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	10, // 21: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	10, // 22: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	10, // 23: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	10, // 24: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	10, // 25: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	9,  // 26: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
-	10, // 27: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	11, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	10, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
+	3,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
+	3,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
+	11, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
+	11, // 19: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
+	11, // 20: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
+	11, // 21: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	11, // 22: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	11, // 23: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	11, // 24: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	11, // 25: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	11, // 26: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	9,  // 27: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
+	11, // 28: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
+	11, // 29: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
+	11, // 30: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
+	11, // 31: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -1374,7 +1490,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -29,7 +29,7 @@ import (
 	"tidemark/storage/file"
 )
 
-// Archive is an archive with one timeline that grows. Its methods end the test when they fail.
+// Archive is an archive with one timeline that grows, the first unless Fork began another. Its methods end the test when they fail.
 type Archive struct {
 	Catalog  *catalog.Catalog
 	Store    storage.Store
@@ -40,6 +40,7 @@ type Archive struct {
 	Recipients *keys.Recipients // that what is added from now on is encrypted for
 
 	tb      testing.TB
+	line    uint32 // the timeline that grows
 	chain   catalog.Digest
 	objects int
 }
@@ -60,7 +61,7 @@ func InDir(tb testing.TB) *Archive {
 // New returns an empty archive of a MariaDB server, called "default", in an empty store.
 func New(tb testing.TB, store storage.Store) *Archive {
 	tb.Helper()
-	a := &Archive{Store: store, State: gtid.NewState(nil), tb: tb}
+	a := &Archive{Store: store, State: gtid.NewState(nil), tb: tb, line: 1}
 	var err error
 	a.Catalog, err = catalog.Create(context.Background(), store, "default", "test", gtid.MariaDB, time.Now())
 	a.must(err)
@@ -133,7 +134,7 @@ func (a *Archive) segment(name string, start uint64) *catalog.Segment {
 	if k := len(a.Segments); k > 0 {
 		n = a.Segments[k-1].Last + 1
 	}
-	return &catalog.Segment{ClusterUUID: a.Catalog.Cluster.UUID, Timeline: 1, First: n, Last: n, Writer: "test",
+	return &catalog.Segment{ClusterUUID: a.Catalog.Cluster.UUID, Timeline: a.line, First: n, Last: n, Writer: "test",
 		Source: catalog.Source{File: name, Start: start}, Before: catalog.PositionOf(a.State)}
 }
 
@@ -185,7 +186,7 @@ func (a *Archive) store(s *catalog.Segment, head, body []byte) {
 	plain := append(bytes.Clone(head), body...)
 	s.HeadBytes, s.BodyBytes = uint64(len(head)), uint64(len(body))
 	s.BodySHA256 = sha256.Sum256(body)
-	s.Stored = a.upload(catalog.SegmentDataKey(1, s.First, s.Last, a.nonce()), bytes.NewReader(plain))
+	s.Stored = a.upload(catalog.SegmentDataKey(a.line, s.First, s.Last, a.nonce()), bytes.NewReader(plain))
 }
 
 func (a *Archive) upload(key string, plain io.Reader) catalog.Stored {
@@ -259,10 +260,23 @@ func join(a, b catalog.TimeRange) catalog.TimeRange {
 	return a
 }
 
+// Fork begins the next timeline behind the segment with the index, and returns the archive as it grows from
+// there: its Segments are those of the new timeline.
+func (a *Archive) Fork(timeline uint32, at int, now time.Time) *Archive {
+	a.tb.Helper()
+	s := a.Segments[at]
+	state, err := s.After.LogState(gtid.MariaDB)
+	a.must(err)
+	a.must(a.Catalog.PutTimeline(context.Background(), &catalog.Timeline{Number: timeline, Parent: a.line, ParentSegment: s.Last,
+		ParentBodyOffset: s.Members[len(s.Members)-1].BodyBytes, Position: s.After, Seed: s.ChainAfter, Reason: "failover", Created: now}))
+	return &Archive{Catalog: a.Catalog, Store: a.Store, State: state, Dir: a.Dir, Recipients: a.Recipients, tb: a.tb, line: timeline, chain: s.ChainAfter,
+		objects: 1_000_000 * int(timeline)}
+}
+
 // Head puts a head for all there is so far.
 func (a *Archive) Head(covered time.Time) {
 	a.tb.Helper()
-	h := &catalog.Head{Timeline: 1, Chain: a.chain, Position: catalog.PositionOf(a.State), CoveredUntil: covered,
+	h := &catalog.Head{Timeline: a.line, Chain: a.chain, Position: catalog.PositionOf(a.State), CoveredUntil: covered,
 		Written: covered, Writer: "test"}
 	if n := len(a.Segments); n > 0 {
 		h.Segment = a.Segments[n-1].Last

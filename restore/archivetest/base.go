@@ -17,7 +17,7 @@ import (
 // manifest.
 func (a *Archive) AddBase(b catalog.Base, at binlog.Point, position string, stream io.Reader, partSize int64) *catalog.Base {
 	a.tb.Helper()
-	b.ClusterUUID, b.Timeline, b.Flavor = a.Catalog.Cluster.UUID, 1, gtid.MariaDB
+	b.ClusterUUID, b.Timeline, b.Flavor = a.Catalog.Cluster.UUID, a.line, gtid.MariaDB
 	b.Source, b.PositionMax = at, catalog.Position{GTID: position}
 	b.PositionMin = b.PositionMax
 	if b.Engine == "" {
