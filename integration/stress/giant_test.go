@@ -119,7 +119,7 @@ func giant(t *testing.T, b servertest.Binaries) {
 	target := filepath.Join(w.dir, "restored")
 	w.watched("restore", "shop", "--target-dir", target)
 	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b, Extra: options})
-	for _, sum := range []string{"SELECT COUNT(*), MD5(GROUP_CONCAT(session ORDER BY id)) FROM d.small",
+	for _, sum := range []string{"SELECT COUNT(*), SUM(id * 10 + session) FROM d.small",
 		"SELECT COUNT(*), SUM(LENGTH(b)), BIT_XOR(CRC32(b)) FROM d.large"} {
 		if want, got := fmt.Sprint(w.srv.Query(sum)), fmt.Sprint(again.Query(sum)); got != want {
 			t.Errorf("%s: restored %s, the primary has %s", sum, got, want)
