@@ -64,7 +64,7 @@ func (v *verifier) goneMeanwhile(key string) (bool, error) {
 
 // kept checks a run of segments that stays although what follows it has expired.
 func (v *verifier) kept(n uint32, t *catalog.Timeline, l *log, k catalog.KeptLog, bases []*base) error {
-	c := &chain{v: v, number: n, digests: make(map[uint64]catalog.Digest), bodies: make(map[uint64]catalog.Digest)}
+	c := &chain{v: v, number: n, indexes: &indexes{v: v, timeline: n}, digests: make(map[uint64]catalog.Digest), bodies: make(map[uint64]catalog.Digest)}
 	if t != nil { // as if its log began there
 		run := *t
 		run.Expired = catalog.ExpiredLog{Timeline: n, Through: k.First - 1, Chain: k.Before}
