@@ -1,6 +1,7 @@
 package basebackup
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,11 +45,13 @@ func newWatch(c clock.Clock, lockWait, blockLimit time.Duration, follow func(*wa
 // line looks at a line of the tool's log.
 func (w *watch) line(s string) { w.follow(w, s) }
 
-const slowArchive = "commits on the server were blocked for %s because the archive did not take the copy; it was given up to let them go on"
+const slowArchive = "commits on the server were blocked for %s and the copy did not end, because the archive did not take it or the tool could not follow the redo log; it was given up to let them go on"
 
 // mariadbBackup follows mariadb-backup.
 func (w *watch) mariadbBackup(s string) {
 	switch {
+	case strings.Contains(s, "Was only able to copy log from"):
+		w.kill(errors.New("the server wrote over its redo log before it was copied; a larger innodb_log_file_size leaves more time"))
 	case strings.HasSuffix(s, "Starting BACKUP STAGE BLOCK_COMMIT"):
 		end(&w.waiting)
 		w.begin(&w.waiting, w.blockLimit, "mariadb-backup did not get the lock that stops commits within %s; it was given up to let those go on that wait behind it")

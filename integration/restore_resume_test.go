@@ -56,7 +56,7 @@ func TestResumeOrNot(t *testing.T) {
 		{name: "a restart of the machine", change: set(map[string]any{"boot_id": "x"}), rows: "402"},
 		{name: "a restart of the machine after what is not transactional", change: set(map[string]any{"boot_id": "x", "unsynced": true}),
 			why: "the machine was restarted", rows: "402"},
-		{name: "another timeline", change: set(map[string]any{"timeline": 2}), why: "another cluster or timeline", rows: "402"},
+		{name: "another timeline", change: set(map[string]any{"timeline": 2}), why: "timelines 2 and 1 may differ there", rows: "402"},
 		{name: "another version", change: set(map[string]any{"version": 1}), why: "another version", rows: "402"},
 		{name: "repeated failures", change: set(map[string]any{"failures": 2, "failed": "no"}), why: "has failed repeatedly: no", rows: "402"},
 		{name: "a program that still runs", change: linger, rows: "402"},

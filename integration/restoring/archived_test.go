@@ -24,8 +24,12 @@ type archived struct {
 func archive(t *testing.T, b servertest.Binaries, statements ...string) *archived {
 	t.Helper()
 	harness.Use(t, b)
+	redo := "--innodb-log-file-size=512M" // that a base backup can follow
+	if b.Flavor == servertest.MySQL {
+		redo = "--innodb-redo-log-capacity=512M"
+	}
 	a := &archived{dir: t.TempDir(), position: "SELECT @@gtid_binlog_pos",
-		srv: servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})}
+		srv: servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{redo}})}
 	if b.Flavor == servertest.MySQL {
 		a.position = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
 		a.srv.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")

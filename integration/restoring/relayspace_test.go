@@ -55,8 +55,9 @@ func relaySpace(t *testing.T, b servertest.Binaries) {
 		}
 	}
 	t.Logf("a log of %d MiB: at most %.1f MiB of relay logs, %d MiB of memory", n*space>>20, float64(disk)/(1<<20), memory>>20)
-	if disk > space+transaction {
-		t.Errorf("relay logs took %d bytes of %d", disk, space)
+	// The server decides when a file that it has read goes.
+	if most := int64(space + space/8 + transaction); disk > most {
+		t.Errorf("relay logs took %d bytes of %d, and %d at most are a file and a transaction more", disk, space, most)
 	}
 	if disk < space/4 {
 		t.Errorf("relay logs took %d bytes only: this has looked in the wrong place", disk)
