@@ -64,9 +64,9 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 			return err
 		}
 		upTo, end, gtid, commit := o.boundary(), o.end(), a.mstate.String(), o.tally.commit.Last
-		asked, src := o.asked, a.src
+		asked, src, done := o.asked, a.src, upTo <= o.synced
 		a.mu.Unlock()
-		if upTo <= o.synced {
+		if done {
 			continue
 		}
 		err := o.syncs.sync(o.file)
@@ -77,8 +77,10 @@ func (a *Archiver) syncLoop(ctx context.Context) error {
 		case err != nil:
 			_ = a.abandon(o, err) // for everyone to find, in failed
 		default:
-			o.synced = upTo
-			a.spooledTo(end, gtid, commit)
+			if upTo > o.synced { // Resume may have synced more meanwhile
+				o.synced = upTo
+				a.spooledTo(end, gtid, commit)
+			}
 			if a.o.Ack == AckSpool && asked.File != "" && a.src == src { // no other server's file is meant
 				a.acknowledge(asked)
 				if o.asked == asked {
