@@ -160,6 +160,10 @@ func TestFallback(t *testing.T) {
 				t.Fatalf("kept %v: %v", want, err)
 			}
 		}
+		// A base backup stops commits for a moment, and for as long as the one who takes it is paused.
+		if err := d.Await(context.Background(), time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" }); err != nil {
+			t.Fatal(err)
+		}
 		kept(true)
 		before := d.Last.SemiSync.Unacknowledged
 		d.Pause() // alive, and silent: the primary waits, and goes on
