@@ -170,9 +170,9 @@ func (r *run) write(ctx context.Context, groups [][]*catalog.Segment) (err error
 }
 
 // sweep removes the segments that a compacted one has replaced, their manifests first, when that was
-// committed a grace ago.
+// committed a grace ago and its data is there.
 func (r *run) sweep(ctx context.Context, timeline uint32) error {
-	replaced := map[catalog.Span]bool{} // by a segment that is older than the grace
+	var wide []*catalog.Segment // in the order of the log, and so of the keys of what they replace
 	for s, err := range r.c.Segments(ctx, timeline, 0) {
 		if fault.Is(err, fault.Integrity) {
 			break
@@ -181,13 +181,11 @@ func (r *run) sweep(ctx context.Context, timeline uint32) error {
 			return err
 		}
 		if s.First != s.Last {
-			replaced[catalog.Span{First: s.First, Last: s.Last}] = r.o.Grace < 0 || r.o.Clock.Now().Sub(s.Sealed) >= r.o.Grace
+			wide = append(wide, s)
 		}
 	}
-	if len(replaced) == 0 {
-		return nil
-	}
 	var manifests, data []string
+	var checked *catalog.Segment // is stored, as its manifest says
 	for l, err := range r.c.Objects(ctx, catalog.LogPrefix(timeline)) {
 		if err != nil {
 			return err
@@ -195,18 +193,32 @@ func (r *run) sweep(ctx context.Context, timeline uint32) error {
 		if l.Class != catalog.ClassSegment && l.Class != catalog.ClassData {
 			continue
 		}
-		for wide, old := range replaced {
-			if l.First < wide.First || l.Last > wide.Last || l.First == wide.First && l.Last == wide.Last {
-				continue
-			}
-			switch {
-			case !old && l.Class == catalog.ClassSegment:
+		for len(wide) > 0 && wide[0].Last < l.First {
+			wide = wide[1:]
+		}
+		if len(wide) == 0 {
+			break
+		}
+		s := wide[0]
+		if l.First < s.First || l.Last > s.Last || l.First == s.First && l.Last == s.Last {
+			continue
+		}
+		if r.o.Grace >= 0 && r.o.Clock.Now().Sub(s.Sealed) < r.o.Grace {
+			if l.Class == catalog.ClassSegment {
 				r.report.Waiting++
-			case old && l.Class == catalog.ClassSegment:
-				manifests = append(manifests, l.Key)
-			case old:
-				data = append(data, l.Key)
 			}
+			continue
+		}
+		if checked != s {
+			if err := r.c.CheckStored(ctx, s.Stored); err != nil {
+				return err
+			}
+			checked = s
+		}
+		if l.Class == catalog.ClassSegment {
+			manifests = append(manifests, l.Key)
+		} else {
+			data = append(data, l.Key)
 		}
 	}
 	for _, key := range append(manifests, data...) {

@@ -30,11 +30,6 @@ func (r *run) compact(ctx context.Context, g []*catalog.Segment) error {
 		return err
 	}
 	s.Stored, s.BodySHA256, s.Tail.SHA256 = stored, catalog.Digest(in.body.Sum(nil)), catalog.Digest(in.tail.Sum(nil))
-	// Who compacts at the same time does it in the same way, unless told other sizes; then one of them would
-	// begin inside what the other has written, and no chain could be read.
-	if err := r.alone(ctx, s); err != nil {
-		return err
-	}
 	err = r.c.PutSegment(ctx, s)
 	if errors.Is(err, storage.ErrExist) { // another run's, of the same members, or our own before a lost reply
 		return nil
@@ -42,6 +37,8 @@ func (r *run) compact(ctx context.Context, g []*catalog.Segment) error {
 	if err != nil {
 		return err
 	}
+	// Who compacts at the same time does it in the same way, unless told other sizes; then one of them would
+	// begin inside what the other has written, and no chain could be read. Whoever puts last sees both.
 	if err := r.alone(ctx, s); err != nil {
 		return errors.Join(err, r.c.Discard(ctx, catalog.SegmentKey(s.Timeline, s.First, s.Last)))
 	}
@@ -54,7 +51,10 @@ func (r *run) alone(ctx context.Context, s *catalog.Segment) error {
 		if err != nil {
 			return err
 		}
-		apart := l.Last < s.First || l.First > s.Last
+		if l.Class == catalog.ClassSegment && l.First > s.Last {
+			break
+		}
+		apart := l.Last < s.First
 		inside := l.First >= s.First && l.Last <= s.Last
 		if l.Class == catalog.ClassSegment && !apart && !inside {
 			return fault.New(fault.Locked, "compact segments", s.Name(), fmt.Errorf("%w: segment %d-%d is there", errChanged, l.First, l.Last)).
