@@ -145,7 +145,7 @@ func copyFrom(t *testing.T, f *fake, items []item, silence time.Duration) ([]byt
 func TestCopy(t *testing.T) {
 	f := &fake{}
 	b, totals, err := copyFrom(t, f, whole(), time.Minute)
-	if err != nil || totals != (Totals{Files: 5, Bytes: 50, Protocol: "1.3"}) || f.acks != 4 {
+	if err != nil || totals != (Totals{Files: 5, Bytes: 54, Protocol: "1.3"}) || f.acks != 4 {
 		t.Fatalf("%+v, %d acknowledged, %v", totals, f.acks, err)
 	}
 	dir, err := extract(t, b)

@@ -32,7 +32,7 @@ func TestExtract(t *testing.T) {
 		"ibdata1":                "sySTEM..",
 		"d/a.ibd":                "was b.",
 		"d/b.ibd":                "was a.grown",
-		"d/c.ibd":                "new c.",
+		"d/c.ibd":                "new c.more",
 		"d/late.ibd":             string(late) + strings.Repeat("\x00", 3*16<<10),
 		"#innodb_redo/#ib_redo0": "header" + strings.Repeat("\x00", 506) + "log" + strings.Repeat("\x00", 4096-515),
 		"#clone/#status_fix":     "",

@@ -127,6 +127,9 @@ func (k fileKey) place(name string) (string, error) {
 	return clean, nil
 }
 
+// maxFile is the greatest size of a tablespace: 2^32 pages of 64 KiB.
+const maxFile = 1 << 48
+
 // aim prepares for the bytes that follow.
 func (l *layout) aim(m dataMeta) error {
 	f := l.files[fileKey{redo: m.state == stateRedo, index: m.index}]
@@ -134,6 +137,11 @@ func (l *layout) aim(m dataMeta) error {
 		return fmt.Errorf("there are bytes for file %d, which was not described", m.index)
 	}
 	f.size = max(f.size, m.size)
+	if m.state == statePages && m.offset <= maxFile {
+		// The donor says that a tablespace has grown with its first page only. That page need not be among
+		// those that were written while the files were copied; the redo log knows of it then.
+		f.size = max(f.size, m.offset+uint64(m.length))
+	}
 	if m.offset > f.size || uint64(m.length) > f.size-m.offset {
 		return fmt.Errorf("%d bytes at %d do not fit into %s of %d bytes", m.length, m.offset, f.name, f.size)
 	}

@@ -47,11 +47,12 @@ func TestImpossible(t *testing.T) {
 	long.data = append(long.data, 'x')
 	other := desc(descTask, 24)
 	other[3]++
-	files := find(state(stateFiles, false))
+	files, pages := find(state(stateFiles, false)), find(state(statePages, false))
 	for want, c := range map[string][]item{
 		"for file 77, which was not described": insert(files, text(stateFiles, 77, 0, "x", 1)),
 		"8 bytes at 1 do not fit into ibdata1": insert(files, text(stateFiles, 0, 1, "01234567", 8)),
 		"do not fit into ibdata1 of 8 bytes":   insert(files, text(stateFiles, 0, 1<<62, "0", 8)),
+		"4 bytes at 281474976710657 do not":    insert(pages, text(statePages, 0, maxFile+1, "PAGE", 8)),
 		"2 bytes of ibdata1 are missing":       insert(files, short),
 		"5 bytes have come where 4 belong":     insert(files, long),
 		"1 bytes have come where 0 belong":     insert(files, item{state(stateFiles, false), []byte("x")}),

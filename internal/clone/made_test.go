@@ -86,6 +86,7 @@ func whole() []item {
 		text(statePages, 0, 2, "STEM", 8),
 		text(statePages, 1, 6, "grown", 11),
 		text(statePages, 4, 0, "new c.", 6),
+		text(statePages, 4, 6, "more", 0),
 		{desc: state(statePages, false)},
 		{desc: meta(stateRedo, 5, "./d/late.ibd", 4*16<<10, 0)},
 		{desc: state(stateRedo, true)},
