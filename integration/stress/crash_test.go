@@ -24,7 +24,6 @@ func TestKillPrimary(t *testing.T) {
 }
 
 func killPrimary(t *testing.T, b servertest.Binaries) {
-	harness.Use(t, b)
 	kills := harness.CountOn(t, b, 5, 2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)

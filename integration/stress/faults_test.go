@@ -29,7 +29,6 @@ const (
 )
 
 func faults(t *testing.T, b servertest.Binaries) {
-	harness.Use(t, b)
 	rounds := harness.CountOn(t, b, 10, 6)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d rounds", seed, rounds)

@@ -40,7 +40,6 @@ func giantSizes(t *testing.T) (transaction, event config.Size) {
 }
 
 func giant(t *testing.T, b servertest.Binaries) {
-	harness.Use(t, b)
 	transaction, event := giantSizes(t)
 	// What the primary itself makes of so much data is not what is tested: it is not synced, nor written twice.
 	options := []string{"--max-binlog-size=1G", "--innodb-buffer-pool-size=512M", "--innodb-doublewrite=OFF", "--innodb-flush-method=nosync"}

@@ -46,7 +46,6 @@ func TestSources(t *testing.T) {
 }
 
 func source(t *testing.T, b servertest.Binaries, plugins string, options []string) {
-	harness.Use(t, b)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 5))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 	"tidemark/internal/binlog"
 )
@@ -19,6 +20,7 @@ func TestTorn(t *testing.T) {
 		w.srv.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)")
 		w.start()
 		w.archived(time.Minute)
+		w.await("a base backup", 2*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" })
 		w.d.Pause() // so that what follows is in the file before the daemon has it
 		w.srv.Exec("INSERT INTO d.t VALUES (2)")
 		name := w.srv.Query("SHOW MASTER STATUS")[0][0]

@@ -35,6 +35,7 @@ type world struct {
 // newWorld starts a server, and configures the archive of it; addr is where it is reached, "" for directly.
 func newWorld(t *testing.T, b servertest.Binaries, options []string, addr, more string) *world {
 	t.Helper()
+	harness.Use(t, b)
 	w := &world{t: t, dir: t.TempDir()}
 	var err error
 	if w.tool, err = harness.Build(w.dir); err != nil {
