@@ -90,9 +90,9 @@ func (c *Catalog) base(ctx context.Context, key, id string) (*Base, error) {
 	return b, nil
 }
 
-// OpenPart opens one part of a base backup. Reading to io.EOF has checked every byte.
+// OpenPart opens one part of a base backup, and reads ahead in it. Reading to io.EOF has checked every byte.
 func (c *Catalog) OpenPart(ctx context.Context, p Part) (io.ReadCloser, error) {
-	return c.Open(ctx, p.Stored)
+	return c.openLarge(ctx, p.Stored)
 }
 
 // Place is where in the log a position of a source lies.

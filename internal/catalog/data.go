@@ -21,6 +21,22 @@ func (c *Catalog) Unlock(ids *keys.Identities) { c.ids = ids }
 // Open opens a stored object for reading its plain bytes, checked against the manifest at the end. The
 // error is of kind WrongKey when it is encrypted and no identity opens it.
 func (c *Catalog) Open(ctx context.Context, s Stored) (io.ReadCloser, error) {
+	return c.open(ctx, s, func(ctx context.Context, key string) (io.ReadCloser, error) { return c.store.Get(ctx, key, 0, -1) }, 1)
+}
+
+// openLarge opens an object as Open does, and reads ahead: several pieces of it are on their way from storage
+// while those before them are decrypted, and others decompressed. It takes a few tens of MiB of memory.
+func (c *Catalog) openLarge(ctx context.Context, s Stored) (io.ReadCloser, error) {
+	return c.open(ctx, s, func(ctx context.Context, key string) (io.ReadCloser, error) {
+		return storage.Ahead(ctx, c.store, key, s.Size)
+	}, aheadThreads)
+}
+
+// aheadThreads decompress what is read ahead: one each reads, decodes and copies.
+const aheadThreads = 4
+
+// open opens an object that get reads as it is stored.
+func (c *Catalog) open(ctx context.Context, s Stored, get func(context.Context, string) (io.ReadCloser, error), threads int) (io.ReadCloser, error) {
 	if s.Compression != seal.Compression {
 		return nil, fault.New(fault.Integrity, "read", s.Key, fmt.Errorf("it is compressed with %q, which this program cannot undo", s.Compression)).
 			WithHint("Use the version of tidemark that wrote it, or a later one.")
@@ -31,14 +47,20 @@ func (c *Catalog) Open(ctx context.Context, s Stored) (io.ReadCloser, error) {
 			return nil, c.wrongKey(s)
 		}
 	}
-	raw, err := c.raw(ctx, s)
+	ctx, cancel := context.WithCancel(ctx)
+	raw, err := get(ctx, c.key(s.Key))
 	if err != nil {
-		return nil, err
+		cancel()
+		return nil, unopened(s, err)
 	}
-	r, err := seal.Open(raw, s.Size, s.SHA256[:], ids)
+	r, err := seal.Open(raw, s.Size, s.SHA256[:], ids, threads)
 	switch {
 	case err == nil:
-		return &object{r: r, key: s.Key, close: func() error { r.Close(); return raw.Close() }}, nil
+		return &object{r: r, key: s.Key, close: func() error {
+			cancel() // it may be read ahead still
+			r.Close()
+			return raw.Close()
+		}}, nil
 	case errors.Is(err, keys.ErrWrong) && ids.AnyOf(s.Recipients):
 		err = damaged("read", s.Key, errors.New("it is not encrypted for the recipients that its manifest names"))
 	case errors.Is(err, keys.ErrWrong):
@@ -46,6 +68,7 @@ func (c *Catalog) Open(ctx context.Context, s Stored) (io.ReadCloser, error) {
 	default:
 		err = objectError(s.Key, err)
 	}
+	cancel()
 	raw.Close()
 	return nil, err
 }
@@ -53,13 +76,18 @@ func (c *Catalog) Open(ctx context.Context, s Stored) (io.ReadCloser, error) {
 // raw opens an object as it is stored.
 func (c *Catalog) raw(ctx context.Context, s Stored) (io.ReadCloser, error) {
 	raw, err := c.store.Get(ctx, c.key(s.Key), 0, -1)
-	if errors.Is(err, storage.ErrNotExist) {
-		return nil, damaged("read", s.Key, errors.New("the object is missing"))
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.Key, err)
+		return nil, unopened(s, err)
 	}
 	return raw, nil
+}
+
+// unopened names an object that could not be opened. One that is not there is damage.
+func unopened(s Stored, err error) error {
+	if errors.Is(err, storage.ErrNotExist) {
+		return damaged("read", s.Key, errors.New("the object is missing"))
+	}
+	return fmt.Errorf("read %s: %w", s.Key, err)
 }
 
 // CanOpen returns an error of kind WrongKey when an object is encrypted and no identity is one of a

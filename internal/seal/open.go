@@ -14,9 +14,9 @@ import (
 // Reader unseals a stream and checks it: the stored bytes' size and SHA-256 against what the
 // manifest says, at the end. Close must be called; it does not close the stored stream.
 type Reader struct {
-	dec  *zstd.Decoder
-	src  *source
-	done bool
+	dec *zstd.Decoder
+	src *source
+	end error // what Read has ended with
 }
 
 // source are stored bytes that must have a size and a SHA-256. It counts and hashes what it reads, and remembers a failure to read.
@@ -54,8 +54,9 @@ func (s *source) Read(p []byte) (int, error) {
 
 // Open unseals stored, which must be size bytes with the SHA-256 sha. With ids it is
 // encrypted. An error, of Open or of Read, that wraps ErrDamaged says that the bytes are not those, and
-// keys.ErrWrong that they are for somebody else.
-func Open(stored io.Reader, size int64, sha []byte, ids *keys.Identities) (*Reader, error) {
+// keys.ErrWrong that they are for somebody else. With more than one thread the bytes are read and decrypted
+// while those before them are decompressed.
+func Open(stored io.Reader, size int64, sha []byte, ids *keys.Identities, threads int) (*Reader, error) {
 	src := newSource(stored, size, sha)
 	r := &Reader{src: src}
 	compressed := io.Reader(src)
@@ -67,7 +68,7 @@ func Open(stored io.Reader, size int64, sha []byte, ids *keys.Identities) (*Read
 			return nil, r.failure(err)
 		}
 	}
-	dec, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20))
+	dec, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(max(1, threads)), zstd.WithDecoderMaxWindow(32<<20))
 	if err != nil {
 		return nil, fmt.Errorf("start decompression: %w", err)
 	}
@@ -89,23 +90,31 @@ func (r *Reader) failure(err error) error {
 // Read returns plain bytes. io.EOF comes only after the whole stored object was read and its size
 // and hash were found right.
 func (r *Reader) Read(p []byte) (int, error) {
+	if r.end != nil {
+		return 0, r.end
+	}
 	n, err := r.dec.Read(p)
-	if err == nil {
-		return n, nil
-	}
-	if err != io.EOF {
-		return n, r.failure(err)
-	}
-	if !r.done {
-		if _, err := io.Copy(io.Discard, r.src); err != nil {
-			return n, err
+	if err != nil {
+		r.dec.Close() // nobody else reads the stored bytes any more
+		if err == io.EOF {
+			err = r.finish()
+		} else {
+			err = r.failure(err)
 		}
-		if err := r.src.check(); err != nil {
-			return n, err
-		}
-		r.done = true
+		r.end = err
 	}
-	return n, io.EOF
+	return n, err
+}
+
+// finish reads what is left of the stored bytes, and returns io.EOF if all are those that were sealed.
+func (r *Reader) finish() error {
+	if _, err := io.Copy(io.Discard, r.src); err != nil {
+		return err
+	}
+	if err := r.src.check(); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // Close releases the decompressor.

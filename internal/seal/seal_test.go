@@ -53,7 +53,7 @@ func sealer(t testing.TB, o Options) *Sealer {
 
 // unseal reads stored bytes to their end.
 func unseal(stored io.Reader, r Result) ([]byte, error) {
-	u, err := Open(stored, r.StoredBytes, r.StoredSHA256[:], nil)
+	u, err := Open(stored, r.StoredBytes, r.StoredSHA256[:], nil, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func TestDamaged(t *testing.T) {
 		}
 	}
 	// Once damaged, always: no second Read may end well.
-	u, err := Open(bytes.NewReader(stored), r.StoredBytes, wrong.StoredSHA256[:], nil)
+	u, err := Open(bytes.NewReader(stored), r.StoredBytes, wrong.StoredSHA256[:], nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(stored)
 	f.Add(stored[:5])
 	f.Fuzz(func(t *testing.T, data []byte) {
-		u, err := Open(bytes.NewReader(data), r.StoredBytes, r.StoredSHA256[:], nil)
+		u, err := Open(bytes.NewReader(data), r.StoredBytes, r.StoredSHA256[:], nil, 1)
 		if err != nil {
 			return
 		}
