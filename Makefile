@@ -78,6 +78,10 @@ bench-stream: deps ## archiving against mariadb-binlog --raw; ENCRYPT=1 encrypte
 bench-restore: deps servers ## applying the log against mariadb-binlog | mariadb, and by hand; SERVER=mysql-9.7 for another, BALLAST=1024 for a base of so many MiB
 	go run ./integration/bench restore -server "$(SERVER)" -ballast $(or $(BALLAST),0)
 
+.PHONY: bench-base
+bench-base: deps ## base backups and their unpacking against mariadb-backup | zstd and its reverse; SIZE=2048 MiB of data
+	go run ./integration/bench base -size $(or $(SIZE),2048)
+
 .PHONY: bench-commit
 bench-commit: deps servers ## commits that wait for the spool against commits that do not; SERVER=mysql-9.7 for another
 	go run ./integration/bench commit -server "$(SERVER)"

@@ -98,7 +98,7 @@ func weigh(p *servertest.Process, mib int) error {
 	if mib == 0 {
 		return nil
 	}
-	chunk := "INSERT INTO bench.ballast (a) SELECT CONCAT(UUID(), SHA2(k, 256), REPEAT(SHA2(id, 256), 10), SHA2(id + 1, 256)) FROM bench.t0 LIMIT 1300" // one MiB
+	chunk := "INSERT INTO bench.ballast (a) SELECT CONCAT(UUID(), SHA2(RAND(), 256), SHA2(RAND(), 256), SHA2(RAND(), 256), SHA2(RAND(), 256), REPEAT(SHA2(k, 256), 8)) FROM bench.t0 LIMIT 1300" // one MiB, a third of it random
 	stmts := []string{"SET sql_log_bin=0", "CREATE TABLE bench.ballast (id BIGINT AUTO_INCREMENT PRIMARY KEY, a VARCHAR(1000))"}
 	for range mib {
 		stmts = append(stmts, chunk)

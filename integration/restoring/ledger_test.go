@@ -134,7 +134,8 @@ func restoreTo(t *testing.T, a *archived, books []*book, log []logged, begin, at
 			continue
 		}
 		if got, err := b.tables(again.Value); err != nil || got != want[i] {
-			t.Errorf("%s: the tables of writer %d hold %s, and held %s, %v", said, i, got, want[i], err)
+			check, _ := again.Query(fmt.Sprintf("CHECK TABLE led.w%d_a, led.w%[1]d_b", b.id))
+			t.Errorf("%s: the tables of writer %d hold %s, and held %s, %v; %v\n%s", said, i, got, want[i], err, check, again.LogTail(40))
 		}
 	}
 	ask := "SELECT @@gtid_slave_pos"

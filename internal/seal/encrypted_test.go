@@ -37,7 +37,7 @@ func pair(t testing.TB) (*keys.Recipients, *keys.Identities) {
 }
 
 func unsealWith(stored io.Reader, r Result, ids *keys.Identities) ([]byte, error) {
-	u, err := Open(stored, r.StoredBytes, r.StoredSHA256[:], ids, 1)
+	u, err := Open(stored, r.StoredBytes, r.StoredSHA256[:], ids, threads())
 	if err != nil {
 		return nil, err
 	}

@@ -14,9 +14,24 @@ import (
 // Reader unseals a stream and checks it: the stored bytes' size and SHA-256 against what the
 // manifest says, at the end. Close must be called; it does not close the stored stream.
 type Reader struct {
-	dec *zstd.Decoder
+	dec decompressor
 	src *source
 	end error // what Read has ended with
+}
+
+// decompressor returns plain bytes. When Close returns, it reads no stored ones any more.
+type decompressor interface {
+	io.Reader
+	Close()
+}
+
+// newDecoder returns a decompressor of a stream, which needs no more memory than any that Seal has made.
+func newDecoder(in io.Reader, threads int, more ...zstd.DOption) (*zstd.Decoder, error) {
+	dec, err := zstd.NewReader(in, append([]zstd.DOption{zstd.WithDecoderConcurrency(threads), zstd.WithDecoderMaxWindow(32 << 20)}, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("start decompression: %w", err)
+	}
+	return dec, nil
 }
 
 // source are stored bytes that must have a size and a SHA-256. It counts and hashes what it reads, and remembers a failure to read.
@@ -68,11 +83,15 @@ func Open(stored io.Reader, size int64, sha []byte, ids *keys.Identities, thread
 			return nil, r.failure(err)
 		}
 	}
-	dec, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(max(1, threads)), zstd.WithDecoderMaxWindow(32<<20))
-	if err != nil {
-		return nil, fmt.Errorf("start decompression: %w", err)
+	var err error
+	if threads > 1 {
+		r.dec, err = newFramesReader(compressed, threads)
+	} else {
+		r.dec, err = newDecoder(compressed, 1)
 	}
-	r.dec = dec
+	if err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 

@@ -1,7 +1,7 @@
 // Package seal turns plain bytes into what is stored, and back: compressed, encrypted where there are
 // recipients, and counted and hashed on both sides.
 //
-// A sealed stream is a plain zstd frame, so that `zstd -d` reads it; an encrypted one is that in a file
+// A sealed stream is a plain zstd frame, or several one behind the other, so that `zstd -d` reads it; an encrypted one is that in a file
 // of age, so that `age -d | zstd -d` does.
 package seal
 
@@ -109,6 +109,9 @@ func (s *Sealer) write(stored io.Writer, plain io.Reader) error {
 }
 
 func (s *Sealer) compress(stored io.Writer, plain io.Reader) error {
+	if s.o.Threads > 1 {
+		return s.compressFrames(stored, plain)
+	}
 	s.enc.Reset(stored)
 	// The encoder's ReadFrom is hidden: it goes on compressing behind a failed write.
 	_, err := io.CopyBuffer(struct{ io.Writer }{s.enc}, struct{ io.Reader }{plain}, s.buf)

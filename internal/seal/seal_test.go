@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -51,9 +52,19 @@ func sealer(t testing.TB, o Options) *Sealer {
 	return s
 }
 
+var opened atomic.Uint32
+
+// threads are one or several, in turn.
+func threads() int {
+	if opened.Add(1)%3 == 0 {
+		return 1
+	}
+	return 4
+}
+
 // unseal reads stored bytes to their end.
 func unseal(stored io.Reader, r Result) ([]byte, error) {
-	u, err := Open(stored, r.StoredBytes, r.StoredSHA256[:], nil, 1)
+	u, err := Open(stored, r.StoredBytes, r.StoredSHA256[:], nil, threads())
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +235,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(stored)
 	f.Add(stored[:5])
 	f.Fuzz(func(t *testing.T, data []byte) {
-		u, err := Open(bytes.NewReader(data), r.StoredBytes, r.StoredSHA256[:], nil, 1)
+		u, err := Open(bytes.NewReader(data), r.StoredBytes, r.StoredSHA256[:], nil, threads())
 		if err != nil {
 			return
 		}
