@@ -70,6 +70,10 @@ lint-tool: $(LINT)
 demo: deps ## archive a server, damage it, restore it to a second before
 	go run ./integration/demo
 
+.PHONY: storages
+storages: deps emulators ## the demo and the tests of restores on all kinds of storage, encrypted and not: ONLY=s3 RUN=TestTargets N=2
+	go run ./integration/storages -only "$(ONLY)" $(if $(filter command line,$(origin RUN)),-run "$(RUN)") $(if $(filter command line,$(origin N)),-n $(N))
+
 .PHONY: bench-stream
 bench-stream: deps ## archiving against mariadb-binlog --raw; ENCRYPT=1 encrypted too
 	go run ./integration/bench stream $(if $(ENCRYPT),-encrypt)

@@ -139,6 +139,12 @@ func (r *run) prepare(ctx context.Context) error {
 	if err == nil && !strings.Contains(lastLines(end, 1), "completed OK!") {
 		err = errors.New("it did not say that it completed")
 	}
+	if err != nil && strings.Contains(end, "Aria log apply FAILED") {
+		// The tool copies tables of Aria that are written to, and the log of what is written, so that they
+		// do not always meet. No other machine and no other attempt would do better.
+		return fault.New(fault.Integrity, "prepare base backup", r.plan.base.ID, fmt.Errorf("its tables of Aria do not fit to their log: the tool copied them wrongly; its log ends:\n%s", end)).
+			WithHint("No other base backup serves this target: `tidemark list` shows what does. Take a new one with `tidemark backup` while the primary lives.")
+	}
 	if err != nil {
 		return fault.New(fault.Other, "prepare base backup", r.plan.base.ID, fmt.Errorf("%s: %w; its log ends:\n%s", r.Tools.Backup, err, end)).
 			WithHint("The whole log is in " + path + ".")

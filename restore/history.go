@@ -20,6 +20,7 @@ type history struct {
 	c         *catalog.Catalog
 	timeline  *catalog.Timeline
 	segments  []*catalog.Segment // ascending by timeline and number; contiguous inside a stretch
+	slab      []catalog.Segment  // where the last of them are: together they take less memory
 	stretches []stretch
 	bases     []*catalog.Base // ascending by place
 	preferred int             // index of the one to be tried first; negative: none is
@@ -300,7 +301,11 @@ func (h *history) keep(s *catalog.Segment, follows bool) {
 			s.ServerIDs = prev.ServerIDs
 		}
 	}
-	h.segments = append(h.segments, s)
+	if len(h.slab) == cap(h.slab) {
+		h.slab = make([]catalog.Segment, 0, 256)
+	}
+	h.slab = append(h.slab, *s)
+	h.segments = append(h.segments, &h.slab[len(h.slab)-1])
 }
 
 // checkHead compares the end of the log with the head. A log that has been cut off is broken at its

@@ -42,7 +42,7 @@ func Build(dir string) (string, error) {
 // Config describes one cluster, "shop".
 type Config struct {
 	Dir      string // for archive, state and the files written here
-	Archive  string // URL; a directory in Dir if ""
+	Archive  string // URL; a directory in Dir if "", or below the one that the environment names
 	Storage  string // the section storage, as "{path_style: true}"; none if ""
 	Primary  string // host:port, or several with commas between
 	User     string
@@ -56,6 +56,10 @@ func (c Config) Write() (string, error) {
 	if err := os.WriteFile(pw, []byte(c.Password+"\n"), 0o600); err != nil {
 		return "", err
 	}
+	encryption, err := c.elsewhere()
+	if err != nil {
+		return "", err
+	}
 	if c.Archive == "" {
 		c.Archive = "file://" + c.Dir + "/archive"
 	}
@@ -64,14 +68,14 @@ func (c Config) Write() (string, error) {
 	}
 	yaml := fmt.Sprintf(`archive: %[6]s
 storage: %[7]s
-state_dir: %[1]s/state
+%[8]sstate_dir: %[1]s/state
 status: {listen: "127.0.0.1:0"}
 clusters:
   shop:
     hosts: [%[2]s]
     user: %[3]s
     password_file: %[4]s
-%[5]s`, c.Dir, `"`+strings.ReplaceAll(c.Primary, ",", `", "`)+`"`, c.User, pw, c.More, c.Archive, c.Storage)
+%[5]s`, c.Dir, `"`+strings.ReplaceAll(c.Primary, ",", `", "`)+`"`, c.User, pw, c.More, c.Archive, c.Storage, encryption)
 	path := filepath.Join(c.Dir, "tidemark.yaml")
 	return path, os.WriteFile(path, []byte(yaml), 0o600)
 }
