@@ -123,7 +123,7 @@ func (p *private) slots(n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := strings.Fields(string(index))
+	names := strings.Split(strings.TrimSuffix(string(index), "\n"), "\n") // a path may hold spaces
 	if len(names) < n+1 {
 		return nil, fmt.Errorf("the server lists %d relay logs after so many as %d were asked for", len(names), n+1)
 	}

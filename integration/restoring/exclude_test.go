@@ -46,7 +46,7 @@ func exclude(t *testing.T, b servertest.Binaries) {
 		}
 	}
 	end := a.end(t)
-	target := filepath.Join(a.dir, "restored")
+	target := filepath.Join(a.dir, "restored into 'this'") // as a path may be
 	args := []string{"restore", "shop", "--config", a.cfg, "--target-dir", target}
 	for _, g := range gone {
 		args = append(args, "--exclude-gtid", g)
