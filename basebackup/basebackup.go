@@ -100,6 +100,8 @@ func Take(ctx context.Context, o Options) (*catalog.Base, error) {
 		t.discard(ctx)
 		return nil, err
 	}
+	// It says no more than the manifest; what stays of it is harmless.
+	_ = o.Catalog.EndBase(ctx, t.base.ID)
 	t.report.phase(Done, "")
 	return t.base, nil
 }
@@ -108,6 +110,7 @@ func Take(ctx context.Context, o Options) (*catalog.Base, error) {
 type taking struct {
 	o      Options
 	base   *catalog.Base
+	begun  bool     // it is recorded that it is being stored
 	keys   []string // of the parts stored, or on their way
 	keep   bool     // the manifest may be in the archive: the parts must stay
 	report *reporter
@@ -132,6 +135,10 @@ func (t *taking) take(ctx context.Context) error {
 		return err
 	}
 	t.report.phase(Copy, "")
+	t.begun = true
+	if err := t.o.Catalog.BeginBase(ctx, t.base); err != nil {
+		return err
+	}
 	info, err := t.copy(ctx)
 	if err != nil {
 		return err
@@ -201,14 +208,16 @@ func (t *taking) commit(ctx context.Context) error {
 
 // discard removes what was stored, also after the context has ended.
 func (t *taking) discard(ctx context.Context) {
-	if t.keep || len(t.keys) == 0 {
+	if t.keep || !t.begun {
 		return
 	}
 	t.report.phase(Discard, "")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
 	defer cancel()
 	for _, key := range t.keys {
-		// What stays is named by no manifest, and swept as any orphan is.
-		_ = t.o.Catalog.Discard(ctx, key)
+		if err := t.o.Catalog.Discard(ctx, key); err != nil {
+			return // what stays is swept as any orphan is
+		}
 	}
+	_ = t.o.Catalog.EndBase(ctx, t.base.ID)
 }

@@ -345,7 +345,7 @@ func fallBack(t *testing.T, w *world) {
 // copies it now and then.
 func cutAria(t *testing.T, dir string) {
 	t.Helper()
-	real, err := exec.LookPath("mariadb-backup")
+	tool, err := exec.LookPath("mariadb-backup")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +361,7 @@ if [ -n "$dir" ] && [ -e "$dir/d/aria.MAI" ]; then
 	truncate -s 8192 "$dir/d/aria.MAI" "$dir/d/aria.MAD"
 fi
 exec %s "$@"
-`, real)
+`, tool)
 	if err := os.WriteFile(filepath.Join(bin, "mariadb-backup"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

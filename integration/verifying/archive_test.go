@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"tidemark/archiver"
 	"tidemark/internal/catalog"
@@ -109,9 +108,6 @@ func (a *archive) read(end string) {
 		return errors.Join(rerr, kerr)
 	}))
 	a.keys = slices.Sorted(maps.Keys(a.objects))
-	for _, key := range a.keys {
-		a.age(key)
-	}
 }
 
 // upTo returns the log up to a stop.
@@ -157,16 +153,8 @@ func (a *archive) put(changes map[string][]byte) {
 			a.must(os.Remove(a.path(key)))
 		} else {
 			a.must(os.WriteFile(a.path(key), data, 0o600))
-			a.age(key)
 		}
 	}
-}
-
-// age makes an object two days old: data of today without a manifest may be on its way.
-func (a *archive) age(key string) {
-	a.t.Helper()
-	old := time.Now().Add(-48 * time.Hour)
-	a.must(os.Chtimes(a.path(key), old, old))
 }
 
 // mend takes changes back.

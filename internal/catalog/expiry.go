@@ -193,7 +193,7 @@ func (e *Expiry) Covers(key string) bool {
 		return e.Log(l.Timeline).Gone(l.First, l.Last)
 	case ClassIndex: // a derived object has nothing to keep
 		return l.Last <= e.Log(l.Timeline).Through
-	case ClassBase, ClassPart, ClassKeep:
+	case ClassBase, ClassPart, ClassKeep, ClassUnfinished:
 		return e.Has(l.Base)
 	}
 	return false

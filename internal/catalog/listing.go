@@ -22,19 +22,20 @@ type Class int
 
 // The classes.
 const (
-	ClassUnknown  Class = iota
-	ClassCluster        // cluster.json
-	ClassTimeline       // a timeline's description
-	ClassSegment        // a segment's manifest
-	ClassData           // a segment's data
-	ClassHead           // a head
-	ClassIndex          // manifests together
-	ClassBase           // a base backup's manifest
-	ClassPart           // a part of its data
-	ClassLease          // who archives
-	ClassProbe          // left by a test of the storage
-	ClassKeep           // a mark on a base backup
-	ClassExpiry         // a record of what has expired
+	ClassUnknown    Class = iota
+	ClassCluster          // cluster.json
+	ClassTimeline         // a timeline's description
+	ClassSegment          // a segment's manifest
+	ClassData             // a segment's data
+	ClassHead             // a head
+	ClassIndex            // manifests together
+	ClassBase             // a base backup's manifest
+	ClassPart             // a part of its data
+	ClassLease            // who archives
+	ClassProbe            // left by a test of the storage
+	ClassKeep             // a mark on a base backup
+	ClassExpiry           // a record of what has expired
+	ClassUnfinished       // says that a base backup is being stored
 )
 
 // Listed is a stored object and what its key says.
@@ -45,7 +46,7 @@ type Listed struct {
 	Class       Class
 	Timeline    uint32 // of ClassTimeline, ClassSegment, ClassData, ClassHead and ClassIndex
 	First, Last uint64 // segment numbers; of a head, a mark and a record, its sequence number twice
-	Base        string // of ClassBase, ClassPart and ClassKeep
+	Base        string // of ClassBase, ClassPart, ClassKeep and ClassUnfinished
 }
 
 // KeepHeads is how many heads of a timeline are kept when old ones are pruned.
@@ -94,6 +95,8 @@ func classify(key string) Listed {
 		l.Base, l.Class = id, ClassPart
 		if name == "manifest.json" {
 			l.Class = ClassBase
+		} else if l.Key == unfinishedKey(id) {
+			l.Class = ClassUnfinished
 		} else if seq, ok := strings.CutPrefix(name, "keep/"); ok {
 			if l.First, ok = parseNumber(seq, 16, ".json"); ok {
 				l.Class, l.Last = ClassKeep, l.First

@@ -3,6 +3,7 @@ package expire
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"tidemark/internal/catalog"
@@ -14,8 +15,8 @@ import (
 // upload that is under way.
 const orphanAge = 24 * time.Hour
 
-// orphanBase removes the parts of a base backup that has no manifest, when none of them is young: a backup
-// that runs writes one after the other.
+// orphanBase removes the parts of a base backup that was not finished, when none of them is young: a backup
+// that runs writes one after the other. Parts of one that was finished, and has lost its manifest, stay.
 func (x *executor) orphanBase(ctx context.Context, g *group) error {
 	if g.younger(x.now.Add(-orphanAge)) {
 		return nil
@@ -23,7 +24,18 @@ func (x *executor) orphanBase(ctx context.Context, g *group) error {
 	if _, err := x.cat.BaseAt(ctx, g.listed.Base); !errors.Is(err, storage.ErrNotExist) {
 		return failure(err)
 	}
-	return x.orphans(ctx, g.rest)
+	unfinished := slices.IndexFunc(g.rest, func(l catalog.Listed) bool { return l.Class == catalog.ClassUnfinished })
+	if unfinished < 0 {
+		return nil
+	}
+	record, parts := g.rest[unfinished], slices.Delete(slices.Clone(g.rest), unfinished, unfinished+1)
+	if err := x.orphans(ctx, parts); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(parts, func(l catalog.Listed) bool { return x.refused[l.Key] }) {
+		return nil
+	}
+	return x.remove(ctx, []catalog.Listed{record}) // last: without it they would be lost, not unfinished
 }
 
 // orphanData removes data of a segment that its manifest does not name, or of one that has no manifest

@@ -44,24 +44,34 @@ func TestOrphans(t *testing.T) {
 	failed := catalog.PartKey("20261104T000000Z-dead", 1, "mbstream")
 	running := []string{catalog.PartKey("20261104T000000Z-beef", 1, "mbstream"), catalog.PartKey("20261104T000000Z-beef", 2, "mbstream")}
 	probe := catalog.ProbePrefix + "x"
-	h.leave(old, again, wide, behind, failed, running[0], probe)
+	lost := catalog.PartKey("20261104T000000Z-cafe", 1, "mbstream")
+	h.leave(old, again, wide, behind, failed, running[0], lost, probe)
+	for _, id := range []string{"20261104T000000Z-dead", "20261104T000000Z-beef"} {
+		h.store.now = old
+		must(t, h.a.Catalog.BeginBase(ctx, &catalog.Base{ID: id}))
+		h.store.now = h.now
+	}
 	h.leave(young, fresh, running[1])
-	all := []string{again, wide, behind, fresh, failed, running[0], running[1], probe}
+	all := []string{again, wide, behind, fresh, failed, running[0], running[1], lost, probe}
 	policy := Policy{Window: 1000 * hour, MinBackups: 1}
 	dry, err := Run(ctx, h.a.Catalog, Options{Policy: policy, DryRun: true, Clock: stopped(h.now)})
 	if err != nil || dry.Orphans != 3 || len(h.there(all...)) != len(all) {
 		t.Fatalf("%v, %+v", err, dry)
 	}
 	r, err := h.expire(policy, 0)
-	if err != nil || r.Orphans != 3 || r.Deleted != 3 {
+	if err != nil || r.Orphans != 3 || r.Deleted != 4 {
 		t.Errorf("%v, %+v", err, r)
 	}
 	if got := h.there(again, wide, failed); len(got) > 0 {
 		t.Errorf("%v stay", got)
 	}
-	if got := h.there(behind, fresh, running[0], running[1], probe); len(got) != 5 {
+	if got := h.there(behind, fresh, running[0], running[1], lost, probe); len(got) != 6 {
 		t.Errorf("only %v stay", got)
 	}
+	if err := h.clean(); !fault.Is(err, fault.Integrity) || !strings.Contains(err.Error(), "1 object") {
+		t.Errorf("a base backup that has lost its manifest: %v", err)
+	}
+	must(t, h.a.Catalog.Discard(ctx, lost))
 	if err := h.clean(); !fault.Is(err, fault.Warnings) { // of what has no manifest and may get one
 		t.Error(err)
 	}

@@ -13,6 +13,9 @@ import (
 func (t *transfer) base(ctx context.Context, b *catalog.Base) error {
 	copied := *b
 	copied.Parts = nil
+	if err := t.to.BeginBase(ctx, b); err != nil {
+		return err
+	}
 	parts := make([]*catalog.Part, len(b.Parts))
 	for i := range b.Parts {
 		parts[i] = &b.Parts[i]
@@ -26,6 +29,9 @@ func (t *transfer) base(ctx context.Context, b *catalog.Base) error {
 		err = t.to.CopyBase(ctx, t.from, b)
 	} else {
 		err = t.to.PutBase(ctx, &copied)
+	}
+	if err == nil {
+		err = t.to.EndBase(ctx, b.ID)
 	}
 	return t.meanwhile("base/"+b.ID+"/manifest.json", err)
 }

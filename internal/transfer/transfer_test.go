@@ -195,7 +195,7 @@ func TestPartsOnce(t *testing.T) {
 				switch {
 				case op == "upload":
 					uploads.Add(1)
-				case op == "put" && broken:
+				case op == "put" && strings.HasSuffix(key, "/manifest.json") && broken:
 					return errDown
 				}
 			}

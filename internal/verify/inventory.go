@@ -146,7 +146,7 @@ const orphanAge = 24 * time.Hour
 
 // leftovers names the data that no manifest names. Data of a number beyond the end of the chain may
 // be all that is left of a segment, so after a day it is worth a look.
-func (v *verifier) leftovers() {
+func (v *verifier) leftovers() error {
 	now := v.o.Clock.Now()
 	for _, key := range slices.Sorted(maps.Keys(v.found.data)) {
 		o := v.found.data[key]
@@ -159,13 +159,35 @@ func (v *verifier) leftovers() {
 		case l.Class == catalog.ClassData && v.unread[catalog.SegmentKey(l.Timeline, l.First, l.Last)]:
 			// its manifest is blamed already
 		case l.Class == catalog.ClassPart && !v.found.bases[l.Base]:
-			v.add(oldWarning(old), key, kindOrphan, "base/%s/manifest.json does not exist: the base backup was not finished, or has lost its manifest", l.Base)
+			if err := v.withoutManifest(l, oldWarning(old)); err != nil {
+				return err
+			}
 		case l.Class == catalog.ClassData && !v.covered(l.Timeline, l.First):
 			v.add(oldWarning(old), key, kindOrphan, "no manifest names it: an upload that was not finished, or segment %d has lost its manifest", l.First)
 		default:
 			v.add(Note, key, kindOrphan, "no manifest names it: an upload that was tried again")
 		}
 	}
+	return nil
+}
+
+// withoutManifest names what a part belongs to that has no manifest: a base backup that is being stored or was
+// not finished, or else one that has lost it.
+func (v *verifier) withoutManifest(part catalog.Listed, unfinished Severity) error {
+	err := v.cat.LostManifest(v.ctx, part.Base, part.Key)
+	if err == nil {
+		v.add(unfinished, part.Key, kindOrphan, "base/%s/manifest.json does not exist: the base backup was not finished", part.Base)
+		return nil
+	}
+	if !fault.Is(err, fault.Integrity) {
+		return err
+	}
+	if gone, err := v.goneMeanwhile(part.Key); gone || err != nil {
+		return err
+	}
+	v.claim(part.Base)
+	v.add(Damage, "base/"+part.Base+"/manifest.json", kindMissing, "%s", cause(err))
+	return nil
 }
 
 func oldWarning(old bool) Severity {

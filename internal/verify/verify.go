@@ -205,8 +205,7 @@ func (v *verifier) run() error {
 	v.checkAnchored()
 	v.checkBases(bases)
 	v.work.Wait()
-	v.leftovers()
-	return v.ctx.Err()
+	return errors.Join(v.leftovers(), v.ctx.Err())
 }
 
 // add records a finding.

@@ -409,6 +409,7 @@ func TestLeftovers(t *testing.T) {
 	for _, key := range []string{behind, within, part, catalog.ProbePrefix + "x", "lease/1.json"} {
 		upload(key)
 	}
+	must(t, a.Catalog.BeginBase(context.Background(), &catalog.Base{ID: "b9"}))
 	r, err := check(t, a, true)
 	if err != nil || r.Count(Note) != 3 || len(r.Findings) != 3 {
 		t.Errorf("young: %v, %+v", err, r)
@@ -421,6 +422,14 @@ func TestLeftovers(t *testing.T) {
 	r, err = check(t, a, true)
 	if !fault.Is(err, fault.Warnings) || r.Count(Warning) != 3 || r.Count(Note) != 1 {
 		t.Errorf("old: %v, %+v", err, r)
+	}
+	// Nobody is storing it any more: it has lost its manifest.
+	must(t, a.Catalog.EndBase(context.Background(), "b9"))
+	r, err = check(t, a, false)
+	if !fault.Is(err, fault.Integrity) || r.Count(Damage) != 1 || !slices.ContainsFunc(r.Findings, func(f Finding) bool {
+		return f.Object == "base/b9/manifest.json" && f.Kind == kindMissing
+	}) {
+		t.Errorf("lost: %v, %+v", err, r)
 	}
 }
 
