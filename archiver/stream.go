@@ -76,7 +76,7 @@ func (a *Archiver) Resume(ctx context.Context) (Resume, error) {
 	}
 	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
 		Reached: a.mstate.Clone(), Safe: safe,
-		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: seg.Tail, tailTime: seg.Commit.Last, format: seg.Source.Format}
+		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: *seg.Tail, tailTime: seg.Commit.Last, format: seg.Source.Format}
 	if path == "" {
 		return r, nil
 	}

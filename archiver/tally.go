@@ -124,7 +124,7 @@ func (t *tally) fill(s *catalog.Segment, after *gtid.State) {
 	s.ServerIDs = slices.Sorted(slices.Values(t.servers))
 	s.Commit = t.commit
 	s.Source.End = s.Source.Start + t.body
-	s.Tail = catalog.Tail{GTID: t.gtid.String(), Offset: s.Source.Start + t.at, Bytes: t.body - t.at,
+	s.Tail = &catalog.Tail{GTID: t.gtid.String(), Offset: s.Source.Start + t.at, Bytes: t.body - t.at,
 		Before: catalog.PositionOf(t.tailState(after))}
 }
 

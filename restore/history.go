@@ -291,7 +291,7 @@ func (h *history) kept(i int) bool { return errors.Is(h.stretchOf(i).hole, catal
 // keep adds a manifest, without what nobody asks for here, and sharing what is the same in the one
 // before it: there may be a hundred thousand.
 func (h *history) keep(s *catalog.Segment, follows bool) {
-	s.ClusterUUID, s.Writer, s.CreatedBy, s.Tail = h.c.Cluster.UUID, "", "", catalog.Tail{}
+	s.ClusterUUID, s.Writer, s.CreatedBy, s.Tail = h.c.Cluster.UUID, "", "", nil
 	if prev := h.last(); follows {
 		s.Before = prev.After
 		if s.Source.SameFile(prev.Source) {

@@ -112,7 +112,7 @@ func (m *made) segment(number uint64, format *binlog.FormatDescription, name str
 	s.Members = []catalog.Member{{Number: number, BodyBytes: s.BodyBytes, BodySHA256: s.BodySHA256, ReceivedFirst: m.now, ReceivedLast: m.now, Live: true}}
 	m.chain = catalog.NextDigest(m.chain, s.BodySHA256)
 	s.ChainAfter = m.chain
-	s.Tail = catalog.Tail{GTID: fmt.Sprintf("0-7-%d", number), Offset: start, Bytes: s.BodyBytes, SHA256: s.BodySHA256, Before: s.Before}
+	s.Tail = &catalog.Tail{GTID: fmt.Sprintf("0-7-%d", number), Offset: start, Bytes: s.BodyBytes, SHA256: s.BodySHA256, Before: s.Before}
 
 	key := catalog.SegmentDataKey(1, number, number, "3f1c8a52-6f0e-4f0e-9a51-1f6a0a3b7c11")
 	r, err := m.sealer.Seal(context.Background(), bytes.NewReader(append(head, body...)), func(_ context.Context, r io.Reader) error {

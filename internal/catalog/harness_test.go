@@ -100,7 +100,7 @@ func (a *archive) next(members int) *Segment {
 	g := binlogtest.G(0, 7, seq).String()
 	s.After = Position{GTID: g, State: []string{g}}
 	s.Source.End = start + s.BodyBytes
-	s.Tail = Tail{GTID: g, Offset: s.Source.End - 50, Bytes: 50, SHA256: sha([]byte("tail")), Before: before}
+	s.Tail = &Tail{GTID: g, Offset: s.Source.End - 50, Bytes: 50, SHA256: sha([]byte("tail")), Before: before}
 	s.Stored = Stored{Key: SegmentDataKey(1, s.First, s.Last, "n"), Size: 50, CRC32C: 1, SHA256: sha([]byte("stored")), Compression: seal.Compression}
 	return s
 }

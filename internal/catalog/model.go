@@ -166,7 +166,7 @@ type Segment struct {
 	ChainBefore  Digest
 	ChainAfter   Digest
 	Members      []Member
-	Tail         Tail
+	Tail         *Tail // its last transaction, for whoever goes on behind it; nil where nobody does
 	Stored       Stored
 	Sealed       time.Time
 	CreatedBy    string

@@ -114,6 +114,13 @@ func flavorFromWire(f pb.Flavor) gtid.Flavor {
 	return 0
 }
 
+func tailToWire(t *Tail) *pb.Tail {
+	if t == nil { // of a segment that is not complete yet
+		t = new(Tail)
+	}
+	return &pb.Tail{Gtid: t.GTID, SourceOffset: t.Offset, Bytes: t.Bytes, Sha256: t.SHA256[:], Before: positionToWire(t.Before)}
+}
+
 func positionToWire(p Position) *pb.Position {
 	return &pb.Position{Gtid: p.GTID, BinlogState: p.State}
 }
@@ -176,8 +183,7 @@ func segmentToWire(s *Segment) *pb.Segment {
 		Transactions: s.Transactions, Events: s.Events, HeadBytes: s.HeadBytes, BodyBytes: s.BodyBytes,
 		BodySha256:  s.BodySHA256[:],
 		ChainBefore: s.ChainBefore[:], ChainAfter: s.ChainAfter[:],
-		Tail: &pb.Tail{Gtid: s.Tail.GTID, SourceOffset: s.Tail.Offset, Bytes: s.Tail.Bytes, Sha256: s.Tail.SHA256[:],
-			Before: positionToWire(s.Tail.Before)},
+		Tail:   tailToWire(s.Tail),
 		Stored: storedToWire(s.Stored), Sealed: stamp(s.Sealed), CreatedBy: s.CreatedBy,
 	}
 	if s.Transactions > 0 {
@@ -203,7 +209,7 @@ func segmentFromWire(m *pb.Segment) (*Segment, error) {
 		Transactions: m.Transactions, Events: m.Events, HeadBytes: m.HeadBytes, BodyBytes: m.BodyBytes,
 		BodySHA256:  r.get(m.BodySha256),
 		ChainBefore: r.get(m.ChainBefore), ChainAfter: r.get(m.ChainAfter),
-		Tail: Tail{GTID: m.GetTail().GetGtid(), Offset: m.GetTail().GetSourceOffset(), Bytes: m.GetTail().GetBytes(),
+		Tail: &Tail{GTID: m.GetTail().GetGtid(), Offset: m.GetTail().GetSourceOffset(), Bytes: m.GetTail().GetBytes(),
 			SHA256: r.get(m.GetTail().GetSha256()), Before: positionFromWire(m.GetTail().GetBefore())},
 		Stored: storedFromWire(m.Stored, &r), Sealed: unstamp(m.Sealed), CreatedBy: m.CreatedBy,
 	}

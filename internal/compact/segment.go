@@ -69,7 +69,7 @@ func merge(g []*catalog.Segment) *catalog.Segment {
 	first, last := g[0], g[len(g)-1]
 	s := *first
 	s.Last, s.Source.End, s.After, s.ChainAfter = last.Last, last.Source.End, last.After, last.ChainAfter
-	s.Tail = catalog.Tail{Offset: first.Source.Start, Before: first.Before}
+	tail := catalog.Tail{Offset: first.Source.Start, Before: first.Before}
 	s.Members, s.ServerIDs, s.Commit = nil, nil, catalog.TimeRange{}
 	s.Transactions, s.Events, s.BodyBytes = 0, 0, 0
 	for _, m := range g {
@@ -80,10 +80,11 @@ func merge(g []*catalog.Segment) *catalog.Segment {
 		s.BodyBytes += m.BodyBytes
 		s.Commit = span(s.Commit, m.Commit)
 		if m.Tail.GTID != "" {
-			s.Tail = m.Tail
+			tail = *m.Tail
 		}
 	}
-	s.Tail.Bytes = s.Source.End - s.Tail.Offset
+	tail.Bytes = s.Source.End - tail.Offset
+	s.Tail = &tail
 	slices.Sort(s.ServerIDs)
 	s.ServerIDs = slices.Compact(s.ServerIDs)
 	return &s

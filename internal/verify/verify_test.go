@@ -100,7 +100,7 @@ func complete(t testing.TB, a *archivetest.Archive, s *catalog.Segment) {
 	}
 	bytes := body[tail.Offset-s.Source.Start:]
 	tail.Bytes, tail.SHA256 = uint64(len(bytes)), sha256.Sum256(bytes)
-	s.Tail = tail
+	s.Tail = &tail
 	put(t, a, s)
 }
 

@@ -114,7 +114,7 @@ func (a *Archive) Append(name string, data []byte, cut Cut) {
 			}
 		}
 		if ev.Last && ev.End {
-			s.Tail = catalog.Tail{GTID: ev.GTID.String(), Offset: openAt, Before: catalog.PositionOf(a.State)}
+			s.Tail = &catalog.Tail{GTID: ev.GTID.String(), Offset: openAt, Before: catalog.PositionOf(a.State)}
 			a.State.Add(ev.GTID)
 			count(s, open.First)
 		}
@@ -166,8 +166,8 @@ func (a *Archive) commit(s *catalog.Segment, format *binlog.FormatDescription, b
 	if s.Transactions == 0 {
 		received = time.Time{}
 	}
-	if s.Tail.GTID == "" {
-		s.Tail = catalog.Tail{Offset: s.Source.Start, Before: s.Before}
+	if s.Tail == nil {
+		s.Tail = &catalog.Tail{Offset: s.Source.Start, Before: s.Before}
 	}
 	s.Tail.Bytes, s.Tail.SHA256 = s.Source.End-s.Tail.Offset, sha256.Sum256(body[s.Tail.Offset-s.Source.Start:])
 	s.Members = []catalog.Member{{Number: s.First, BodyBytes: uint64(len(body)), BodySHA256: sha256.Sum256(body),
@@ -233,7 +233,8 @@ func (a *Archive) Compact(from, to int) {
 		s.Transactions, s.Events = s.Transactions+m.Transactions, s.Events+m.Events
 		if m.Transactions > 0 {
 			s.Commit = join(s.Commit, m.Commit)
-			s.Tail = m.Tail
+			tail := *m.Tail
+			s.Tail = &tail
 		}
 	}
 	last := old[len(old)-1]
