@@ -191,7 +191,7 @@ func TestSpoolFullCancel(t *testing.T) {
 	b := newBench(t)
 	b.options.MaxSize, b.options.MaxSpool = 5000, 5000
 	a := b.mustOpen() // nothing uploads
-	defer a.lock.Release()
+	defer a.spool.Release()
 	r, err := a.Resume(context.Background())
 	if err != nil {
 		t.Fatal(err)

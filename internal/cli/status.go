@@ -162,6 +162,9 @@ func (r *statusResult) text(t *text) {
 		if c.Hint != "" {
 			add("hint", "%s", c.Hint)
 		}
+		if l := c.Lease; l != nil {
+			lease(add, c.Name, l)
+		}
 		if c.Host != "" {
 			add("primary", "%s (%s)", c.Host, c.ServerVersion)
 		}
@@ -212,6 +215,16 @@ func (r *statusResult) text(t *text) {
 		for _, row := range rows {
 			t.line("  %-16s %s", row[0], row[1])
 		}
+	}
+}
+
+// lease says who archives the cluster, unless that is as usual.
+func lease(add func(name, format string, args ...any), cluster string, l *status.Lease) {
+	if !l.Ours && l.Taken != nil {
+		add("lease", "%s has archived %s since %s, and has the lease until %s if it does not renew it (by its clock)", l.Host, cluster, when(at(l.Taken)), when(at(l.Expires)))
+	}
+	if l.Error != "" {
+		add("lease", "cannot be asked for or renewed: %s", l.Error)
 	}
 }
 

@@ -62,6 +62,7 @@ type Cluster struct {
 	Base         Base          `key:"base"`
 	Verify       Verify        `key:"verify"`
 	Retention    Retention     `key:"retention"`
+	Lease        Lease         `key:"lease"`
 
 	passwords map[string]string // from the environment: "" for every cluster, or this one's name
 }
@@ -110,6 +111,11 @@ type Retention struct {
 	MaxBackups int           `key:"max_backups" default:"0" doc:"no more base backups stay, unless the window or min_backups need them; 0: any number"`
 	Grace      time.Duration `key:"grace" default:"24h" doc:"how long objects stay after they have expired, for restores that read them"`
 	Schedule   Schedule      `key:"schedule" default:"30 4 * * *" doc:"when tidemark run deletes what has expired, five cron fields in UTC; empty: only tidemark expire does"`
+}
+
+// Lease is how two archivers of one cluster take turns.
+type Lease struct {
+	TTL time.Duration `key:"ttl" default:"60s" doc:"when an archiver is lost, another tidemark run for the same cluster goes on so much later; it is renewed three times in that time"`
 }
 
 // Never reports whether nothing is ever deleted.

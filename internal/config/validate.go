@@ -59,6 +59,7 @@ func (l *loader) validate(schemes []string) {
 		if b := cl.Verify.Bandwidth; b != 0 {
 			check(p+"verify.bandwidth", outside(b, 64*KiB, TiB, Size.String))
 		}
+		check(p+"lease.ttl", outside(cl.Lease.TTL, time.Second, time.Hour, formatDuration))
 		cl.Retention.check(func(option, why string) { check(p+"retention."+option, why) })
 		if least := 4 * cl.Segment.MaxSize; cl.Spool.MaxSize < least {
 			check(p+"spool.max_size", fmt.Sprintf("%s is less than four segments of %s", cl.Spool.MaxSize, cl.Segment.MaxSize))

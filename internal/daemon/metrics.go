@@ -69,6 +69,8 @@ func metrics() []metric {
 			}
 			return 0
 		})},
+		{"tidemark_lease_held", "1 while this daemon holds the lease of the cluster; 0 while another one archives it.", gauge,
+			func(c *pb.Cluster) (float64, bool) { return truth(c.GetLease().GetOurs()), c.Lease != nil }},
 		{"tidemark_received_bytes_total", "Bytes of events received and stored.", counter,
 			always(func(c *pb.Cluster) float64 { return float64(c.ReceivedBytes) })},
 		{"tidemark_received_events_total", "Events received and stored.", counter,
