@@ -9,6 +9,7 @@
 //	<timeline>-<number>.open     while it is open: where in the source it begins (JSON)
 //	<timeline>-<number>.sealed   once it is sealed: its manifest without the stored object (JSON)
 //
+// A segment that is archived may leave its .binlog there, without a record, until it is compacted. All this is
 // beside state.json (who we are, how far the archive reached) and lock. The open segment is cut back
 // to its last whole transaction whenever the stream ends, and after a crash; then the binlog is
 // requested from the start of the last transaction, whose bytes are compared with what comes.
@@ -74,6 +75,7 @@ type Options struct {
 	MaxAge   time.Duration // a segment is sealed when its first event is this old
 	MaxSize  int64         // or when it has this many plain bytes
 	MaxSpool int64         // bytes in the spool at which reading stops
+	Keep     int64         // archived segments of so many plain bytes stay in the spool to be compacted, while there is room; 0: none
 	HeadAge  time.Duration // how often a head is written while anything changed
 	Ack      Ack           // when the source is told that a transaction is safe
 	Hold     bool          // a full spool keeps the source that waits for acknowledgements; else Stream ends with ErrFull
@@ -93,6 +95,7 @@ type Archiver struct {
 	mu      sync.Mutex
 	open    *open            // the segment events are appended to; nil between segments
 	queue   []*sealed        // sealed and not archived, oldest first
+	kept    []kept           // archived and to be compacted, oldest first
 	last    *catalog.Segment // the newest sealed one, archived or not; nil at the very beginning
 	mstate  *gtid.State      // binlog state after the last whole transaction
 	next    binlog.Point     // where the next event must begin; no file before the first
@@ -161,7 +164,8 @@ func (a *Archiver) Run(ctx context.Context) error {
 }
 
 // Close seals what is open, uploads all that is sealed and writes a head, for as long as ctx lasts,
-// and releases the spool. Run and Stream must have returned. What is not uploaded stays in the spool.
+// and releases the spool. Run and Stream must have returned. What is not uploaded stays in the spool, and what is kept
+// to be compacted, unless the archive is encrypted: nothing plain is to lie about that nobody has need of.
 func (a *Archiver) Close(ctx context.Context) error {
 	defer a.letGo()
 	a.mu.Lock()
@@ -181,6 +185,11 @@ func (a *Archiver) Close(ctx context.Context) error {
 	if a.open != nil {
 		a.open.close()
 	}
+	if a.o.Recipients != nil && a.failed == nil {
+		if ferr := a.forget(len(a.kept)); err == nil {
+			err = ferr
+		}
+	}
 	return err
 }
 
@@ -197,6 +206,7 @@ func (a *Archiver) fail(op string, err error) error {
 	if a.failed == nil {
 		a.failed = fault.New(fault.Other, op, a.o.Dir, spoolError{err}).
 			WithHint("Free space on the spool's file system or repair it; archiving goes on from the last durable transaction.")
+		_ = a.forget(len(a.kept)) // the disk may be full
 		close(a.broken)
 	}
 	a.wake.Broadcast()

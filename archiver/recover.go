@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
@@ -297,12 +298,30 @@ func (a *Archiver) sweep() error {
 	if err != nil {
 		return err
 	}
+	records := make(map[string]bool) // by the names without extension
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".sealed"); ok {
+			records[name] = true
+		} else if name, ok := strings.CutSuffix(e.Name(), ".open"); ok {
+			records[name] = true
+		}
+	}
 	for _, e := range entries {
 		timeline, number, ours := parseName(e.Name())
 		if keep[e.Name()] || !ours && !durable.IsTemp(e.Name()) {
 			continue
 		}
-		if ours && (timeline != a.o.Timeline || number > a.number()+1) {
+		if ours && timeline == a.o.Timeline {
+			stays, err := a.rekeep(e.Name(), number)
+			if err != nil {
+				return err
+			}
+			if stays {
+				continue
+			}
+		}
+		archived := timeline < a.o.Timeline && !records[strings.TrimSuffix(e.Name(), ".binlog")]
+		if ours && !archived && (timeline != a.o.Timeline || number > a.number()+1) {
 			return fault.New(fault.Integrity, "recover the spool", a.o.Dir,
 				fmt.Errorf("%s is there, but the archive ends at segment %d", e.Name(), a.state.Archived)).
 				WithHint("The spool belongs to another archive, or segments between are missing: move it away to begin again from the archive.")

@@ -219,7 +219,7 @@ func (a *Archiver) archivedTo(seg *catalog.Segment) error {
 	a.stats.SpoolSegments = uint64(len(a.queue))
 	a.stats.SpoolBytes = a.spoolBytes()
 	a.wake.Broadcast()
-	if err := a.removeSpooled(seg.Last); err != nil {
+	if err := a.keep(seg); err != nil {
 		return a.fail("remove an archived segment from", err)
 	}
 	return a.sealForAck()

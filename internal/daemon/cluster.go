@@ -32,7 +32,8 @@ type cluster struct {
 	spool    *archiver.Spool // held from the first session on
 	lease    *lease.Lease
 	view     view
-	sessions int // begun so far; for run
+	tidying  sync.Mutex // retention and compaction do not change the log's objects at the same time
+	sessions int        // begun so far; for run
 	// spoolFailed: the session before ended so. What is in the spool goes to the archive first.
 	spoolFailed bool
 	leave       context.CancelCauseFunc // ends the connection that is streamed over
@@ -59,6 +60,7 @@ type view struct {
 	backup     backupView
 	verify     verifyView
 	expiry     expiryView
+	compaction compactionView
 	earliest   time.Time // of the recovery window
 }
 
@@ -148,6 +150,7 @@ func (c *cluster) session(parent context.Context) error {
 	work(c.backups)
 	work(c.verifications)
 	work(c.expiries)
+	work(c.compactions)
 	<-ctx.Done()
 	wg.Wait()
 
@@ -204,7 +207,7 @@ func (c *cluster) open(ctx context.Context) error {
 	arch, err := archiver.Open(ctx, archiver.Options{
 		Catalog: c.cat, Timeline: timeline.Number, Dir: c.dir("spool"), Spool: c.spool, Sure: c.lease.Sure, FS: c.o.FS, Clock: c.o.Clock, Log: c.log, Recipients: c.o.Recipients,
 		Version: c.o.Version, MaxAge: c.cfg.Segment.MaxAge, MaxSize: int64(c.cfg.Segment.MaxSize),
-		MaxSpool: int64(c.cfg.Spool.MaxSize), HeadAge: headAge,
+		MaxSpool: int64(c.cfg.Spool.MaxSize), Keep: c.keepBytes(), HeadAge: headAge,
 		Ack: promises[c.cfg.Ack], Hold: c.cfg.Spool.OnFull == config.OnFullHold,
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func (c *cluster) turn(ctx context.Context, cat *catalog.Catalog) error {
 	}
 	c.mu.Lock()
 	waited := c.view.state == standingBy
-	c.view.err, c.view.state = nil, connecting
+	c.view.state = connecting
 	c.mu.Unlock()
 	if waited {
 		c.log.Info("the lease is ours: archiving begins", zap.Uint64("epoch", c.lease.View().Lease.Epoch))

@@ -36,6 +36,9 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 		return m
 	}
 	s := c.arch.Stats()
+	if c.cfg.Compaction.Size > 0 {
+		v.compaction.fill(m, s.KeptBytes)
+	}
 	m.State = c.state(s, now)
 	m.Timeline, m.TimelineReason, m.TimelineBegan = c.timeline.Number, c.timeline.Reason, timestamppb.New(c.timeline.Created)
 	m.Received, m.Spooled, m.Archived = point(s.Received), point(s.Spooled), point(s.Archived)
