@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"cmd/tidemark"},
 	{"internal/cli"},
 	{"internal/daemon"},
-	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/compact", "internal/expire"},
+	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/compact", "internal/expire", "internal/lease"},
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
@@ -35,6 +35,7 @@ var sideways = []edge{
 	{from: "internal/compact", to: "internal/verify", inTests: true},  // and what is compacted
 	{from: "internal/expire", to: "internal/verify", inTests: true},   // what is left is whole,
 	{from: "internal/expire", to: "restore", inTests: true},           // and restores
+	{from: "internal/lease", to: "restore", inTests: true},            // taken in an archive of files
 	{from: "storage/cloud", to: "storage"},                            // what these three share
 	{from: "storage/s3", to: "storage/cloud"},
 	{from: "storage/gcs", to: "storage/cloud"},

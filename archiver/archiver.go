@@ -9,6 +9,7 @@
 //	<timeline>-<number>.open     while it is open: where in the source it begins (JSON)
 //	<timeline>-<number>.sealed   once it is sealed: its manifest without the stored object (JSON)
 //
+// A segment that is archived may leave its .binlog there, without a record, until it is compacted. All this is
 // beside state.json (who we are, how far the archive reached) and lock. The open segment is cut back
 // to its last whole transaction whenever the stream ends, and after a crash; then the binlog is
 // requested from the start of the last transaction, whose bytes are compared with what comes.
@@ -63,6 +64,7 @@ type Options struct {
 	Catalog  *catalog.Catalog
 	Timeline uint32
 	Dir      string // spool directory; made when it is missing
+	Spool    *Spool // Dir, which the caller holds already and goes on holding; nil: it is held until Close
 	FS       durable.FS
 	Clock    clock.Clock
 	Log      *zap.Logger
@@ -73,9 +75,13 @@ type Options struct {
 	MaxAge   time.Duration // a segment is sealed when its first event is this old
 	MaxSize  int64         // or when it has this many plain bytes
 	MaxSpool int64         // bytes in the spool at which reading stops
+	Keep     int64         // archived segments of so many plain bytes stay in the spool to be compacted, while there is room; 0: none
 	HeadAge  time.Duration // how often a head is written while anything changed
 	Ack      Ack           // when the source is told that a transaction is safe
 	Hold     bool          // a full spool keeps the source that waits for acknowledgements; else Stream ends with ErrFull
+
+	// Sure is asked before each manifest and head is put, and returns when this may be done, or an error; nil: always.
+	Sure func(context.Context) error
 }
 
 // Archiver archives one cluster. Stream is for one goroutine at a time; everything else may be
@@ -83,12 +89,13 @@ type Options struct {
 type Archiver struct {
 	o     Options
 	disk  counted // is o.FS
-	lock  *durable.Lock
+	spool *Spool
 	state *state
 
 	mu      sync.Mutex
 	open    *open            // the segment events are appended to; nil between segments
 	queue   []*sealed        // sealed and not archived, oldest first
+	kept    []kept           // archived and to be compacted, oldest first
 	last    *catalog.Segment // the newest sealed one, archived or not; nil at the very beginning
 	mstate  *gtid.State      // binlog state after the last whole transaction
 	next    binlog.Point     // where the next event must begin; no file before the first
@@ -106,28 +113,22 @@ type Archiver struct {
 
 // Open locks the spool, recovers what a crash left, and compares it with the archive.
 func Open(ctx context.Context, o Options) (*Archiver, error) {
-	if err := durable.MkdirAll(o.FS, o.Dir); err != nil {
-		return nil, fault.New(fault.Config, "make the spool directory", o.Dir, err).
-			WithHint("Give the user that runs tidemark a state_dir it may write to.")
-	}
-	lock, err := durable.TryLock(filepath.Join(o.Dir, "lock"))
-	if errors.Is(err, durable.ErrLocked) {
-		return nil, fault.New(fault.Locked, "open the spool", o.Dir, errors.New("another process uses it")).
-			WithHint("Stop the other `tidemark run`, or give this one a state_dir of its own.")
-	}
-	if err != nil {
-		return nil, fault.New(fault.Config, "lock the spool", o.Dir, err).
-			WithHint("Give the user that runs tidemark a state_dir it may write to.")
+	spool := o.Spool
+	if spool == nil {
+		var err error
+		if spool, err = HoldSpool(o.FS, o.Dir); err != nil {
+			return nil, err
+		}
 	}
 	disk := count(o.FS)
 	o.FS = disk
-	a := &Archiver{o: o, disk: disk, lock: lock, dirty: make(chan struct{}, 1), hurry: make(chan struct{}, 1), acks: newAcks(), broken: make(chan struct{})}
+	a := &Archiver{o: o, disk: disk, spool: spool, dirty: make(chan struct{}, 1), hurry: make(chan struct{}, 1), acks: newAcks(), broken: make(chan struct{})}
 	a.wake = sync.NewCond(&a.mu)
 	if err := a.recover(ctx); err != nil {
 		if a.open != nil {
 			a.open.close()
 		}
-		lock.Release()
+		a.letGo()
 		return nil, err
 	}
 	return a, nil
@@ -163,9 +164,10 @@ func (a *Archiver) Run(ctx context.Context) error {
 }
 
 // Close seals what is open, uploads all that is sealed and writes a head, for as long as ctx lasts,
-// and releases the spool. Run and Stream must have returned. What is not uploaded stays in the spool.
+// and releases the spool. Run and Stream must have returned. What is not uploaded stays in the spool, and what is kept
+// to be compacted, unless the archive is encrypted: nothing plain is to lie about that nobody has need of.
 func (a *Archiver) Close(ctx context.Context) error {
-	defer a.lock.Release()
+	defer a.letGo()
 	a.mu.Lock()
 	err := a.failed
 	if err == nil {
@@ -183,6 +185,11 @@ func (a *Archiver) Close(ctx context.Context) error {
 	if a.open != nil {
 		a.open.close()
 	}
+	if a.o.Recipients != nil && a.failed == nil {
+		if ferr := a.forget(len(a.kept)); err == nil {
+			err = ferr
+		}
+	}
 	return err
 }
 
@@ -199,6 +206,7 @@ func (a *Archiver) fail(op string, err error) error {
 	if a.failed == nil {
 		a.failed = fault.New(fault.Other, op, a.o.Dir, spoolError{err}).
 			WithHint("Free space on the spool's file system or repair it; archiving goes on from the last durable transaction.")
+		_ = a.forget(len(a.kept)) // the disk may be full
 		close(a.broken)
 	}
 	a.wake.Broadcast()
@@ -218,5 +226,9 @@ func (a *Archiver) failLoop(ctx context.Context) error {
 }
 
 func (a *Archiver) path(number uint64, ext string) string {
-	return filepath.Join(a.o.Dir, fmt.Sprintf("%08d-%016d.%s", a.o.Timeline, number, ext))
+	return a.pathOn(a.o.Timeline, number, ext)
+}
+
+func (a *Archiver) pathOn(timeline uint32, number uint64, ext string) string {
+	return filepath.Join(a.o.Dir, fmt.Sprintf("%08d-%016d.%s", timeline, number, ext))
 }

@@ -241,7 +241,7 @@ func TestCrash(t *testing.T) {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			m := newMortal(at)
 			b := crashBench(t, durable.OS{})
-			b.options.FS, b.options.Ack = m, Ack(rng.IntN(3))
+			b.options.FS, b.options.Ack, b.options.Keep = m, Ack(rng.IntN(3)), int64(rng.IntN(2))<<20
 			p.waits, p.acked = b.options.Ack != AckNone, nil
 			store, err := file.New(m, b.dir+"/archive")
 			if err != nil {
@@ -250,7 +250,7 @@ func TestCrash(t *testing.T) {
 			b.store = store
 			_ = session(b, p, rng) // ends where the crash comes
 			after := crashBench(t, durable.OS{})
-			after.dir, after.options.Dir, after.options.Ack = b.dir, b.options.Dir, b.options.Ack
+			after.dir, after.options.Dir, after.options.Ack, after.options.Keep = b.dir, b.options.Dir, b.options.Ack, b.options.Keep
 			if after.store, err = file.Open(filepath.Join(b.dir, "archive")); err != nil {
 				t.Fatal(err)
 			}
@@ -266,6 +266,11 @@ func TestCrash(t *testing.T) {
 				after.finish(p)
 			}
 			after.check(p, nil)
+			a := after.mustOpen()
+			if kept := keeping(t, a); after.options.Keep == 0 && len(kept) > 0 {
+				t.Errorf("kept are %v", kept)
+			}
+			run(a).kill()
 			if t.Failed() {
 				log := m.Log()
 				t.Logf("seed %d, operation %d, power %v: %s", seed, at, crashes%2 == 0, strings.Join(log[max(0, len(log)-20):], "\n"))

@@ -233,7 +233,7 @@ func TestAbandon(t *testing.T) {
 		t.Errorf("opened again: %+v", s.Spooled)
 	}
 	a.open.close()
-	a.lock.Release()
+	a.spool.Release()
 	b.finish(p)
 	b.check(p, nil)
 }
@@ -245,7 +245,7 @@ func TestSpoolUnreadable(t *testing.T) {
 	b.options.MaxSize = 1 << 30
 	a := stopped(t, b, p, 9000)
 	a.open.close()
-	a.lock.Release()
+	a.spool.Release()
 	before, err := os.Stat(a.path(1, "binlog"))
 	if err != nil {
 		t.Fatal(err)

@@ -247,7 +247,7 @@ func (r *running) kill() {
 	if r.open != nil {
 		r.open.close()
 	}
-	r.lock.Release()
+	r.spool.Release()
 }
 
 // feed streams from a primary until that ends, and returns why it ended.

@@ -40,6 +40,9 @@ func (a *Archiver) putHead(ctx context.Context) error {
 	if !changed || h.Segment == 0 {
 		return nil
 	}
+	if err := a.sure(ctx); err != nil {
+		return err
+	}
 	if err := a.o.Catalog.PutHead(ctx, h); err != nil {
 		return err
 	}

@@ -187,7 +187,11 @@ const liveWithin = time.Minute
 
 // removeSpooled removes what the spool has of a segment, its records last.
 func (a *Archiver) removeSpooled(number uint64) error {
-	for _, ext := range []string{"binlog", "sealed", "open"} {
+	return a.removeFiles(number, "binlog", "sealed", "open")
+}
+
+func (a *Archiver) removeFiles(number uint64, exts ...string) error {
+	for _, ext := range exts {
 		if err := a.o.FS.Remove(a.path(number, ext)); err != nil && !isNotExist(err) {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +12,6 @@ import (
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/binlog/binlogtest"
-	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 )
@@ -23,7 +23,7 @@ func stopped(t *testing.T, b *bench, p *primary, limit int) *Archiver {
 	if err := feed(a, p, 1<<20, limit); !errors.Is(err, errEnd) {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { a.lock.Release() })
+	t.Cleanup(func() { a.spool.Release() })
 	return a
 }
 
@@ -352,40 +352,46 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// TestSpoolOfAnother: a spool that does not fit to the archive is refused, and not thrown away.
+// TestSuperseded: the archive goes on from another spool, which cuts elsewhere. What this one held and the archive
+// does not is set aside, what the archive has is dropped, and archiving goes on from the archive.
+func TestSuperseded(t *testing.T) {
+	for _, reached := range []int{20_000, 40_000} {
+		p := sample(1, 3000)
+		b := newBench(t)
+		b.options.MaxSize = 5000
+		a := stopped(t, b, p, 30_000)
+		a.mu.Lock()
+		queued := len(a.queue)
+		a.mu.Unlock()
+		if queued < 4 || a.open == nil {
+			t.Fatalf("%d segments are sealed", queued)
+		}
+		other := *b
+		other.options.Dir, other.options.MaxSize = b.dir+"/other/spool", 9000
+		oa := other.mustOpen()
+		if err := feed(oa, p, 1<<20, reached); !errors.Is(err, errEnd) {
+			t.Fatal(err)
+		}
+		if err := oa.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		a.open.close()
+		a.spool.Release()
+		if err := b.mustOpen().Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		aside, _ := filepath.Glob(filepath.Join(filepath.Dir(b.options.Dir), "superseded", "*", "*"))
+		if reached == 20_000 && len(aside) < 3*queued+2 || reached == 40_000 && len(aside) > 0 {
+			t.Errorf("the other one reached %d: %d files are set aside", reached, len(aside))
+		}
+		b.finish(p)
+		b.check(p, nil)
+	}
+}
+
+// TestSpoolOfAnother: a spool that does not fit to the archive is refused.
 func TestSpoolOfAnother(t *testing.T) {
 	p := sample(1, 3000)
-	// The archive goes on from another spool, which cuts elsewhere.
-	b := newBench(t)
-	b.options.MaxSize = 5000
-	a := stopped(t, b, p, 30_000)
-	a.mu.Lock()
-	queued := len(a.queue)
-	a.mu.Unlock()
-	if queued < 4 {
-		t.Fatalf("%d segments are sealed", queued)
-	}
-	other := *b
-	other.options.Dir, other.options.MaxSize = b.dir+"/other", 9000
-	oa := other.mustOpen()
-	if err := feed(oa, p, 1<<20, 20_000); !errors.Is(err, errEnd) {
-		t.Fatal(err)
-	}
-	if err := oa.Close(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	a.open.close()
-	a.lock.Release()
-	if _, err := b.open(); !fault.Is(err, fault.Integrity) || !strings.Contains(err.Error(), "begins at") {
-		t.Errorf("got %v", err)
-	}
-	entries, err := durable.OS{}.ReadDir(b.options.Dir, nil)
-	if err != nil || len(entries) < 3*queued {
-		t.Errorf("the spool has %d files left, %v", len(entries), err)
-	}
-	other.finish(p)
-	other.check(p, nil)
-
 	// With a second archive in place of the first, the state says so.
 	c := newBench(t)
 	c.options.MaxSize = 5000

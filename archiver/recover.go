@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 )
 
 // recover brings spool and archive together after whatever ended the last run: segments that are
@@ -48,7 +51,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 	var opened uint64
 	for {
 		n := a.number() + 1
-		seg, err := a.readRecord(n, "sealed")
+		seg, err := a.readRecord(a.o.Timeline, n, "sealed")
 		if isNotExist(err) {
 			opened = n
 			break
@@ -121,6 +124,11 @@ func (a *Archiver) agree(ctx context.Context, t *catalog.Timeline, archived *cat
 		a.stats.ArchivedSegment = number
 	}
 	if s != *a.state {
+		if archived != nil && archived.Writer != s.Writer {
+			if err := a.giveWay(archived); err != nil {
+				return err
+			}
+		}
 		if err := s.save(a.o.FS, a.o.Dir); err != nil {
 			return err
 		}
@@ -136,8 +144,8 @@ func replaced(archive string, number uint64, is, was catalog.Digest) error {
 }
 
 // readRecord reads a segment's record in the spool.
-func (a *Archiver) readRecord(number uint64, ext string) (*catalog.Segment, error) {
-	f, err := a.o.FS.Open(a.path(number, ext))
+func (a *Archiver) readRecord(timeline uint32, number uint64, ext string) (*catalog.Segment, error) {
+	f, err := a.o.FS.Open(a.pathOn(timeline, number, ext))
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +155,7 @@ func (a *Archiver) readRecord(number uint64, ext string) (*catalog.Segment, erro
 		return nil, err
 	}
 	seg, err := catalog.DecodeSegment(data)
-	if err == nil && (seg.First != number || seg.Timeline != a.o.Timeline || seg.ClusterUUID != a.o.Catalog.Cluster.UUID) {
+	if err == nil && (seg.First != number || seg.Timeline != timeline || seg.ClusterUUID != a.o.Catalog.Cluster.UUID) {
 		err = errors.New("it belongs to another segment or cluster")
 	}
 	if err != nil {
@@ -171,7 +179,7 @@ func (a *Archiver) continues(seg *catalog.Segment, ext string) error {
 
 // reopen goes on with the open segment of an earlier run, if there is one.
 func (a *Archiver) reopen(number uint64) error {
-	seg, err := a.readRecord(number, "open")
+	seg, err := a.readRecord(a.o.Timeline, number, "open")
 	if isNotExist(err) {
 		return nil
 	}
@@ -181,31 +189,14 @@ func (a *Archiver) reopen(number uint64) error {
 	if err := a.continues(seg, "open"); err != nil {
 		return err
 	}
-	file, err := a.o.FS.Append(a.path(number, "binlog"))
+	o, state, err := a.readOpen(seg)
 	if isNotExist(err) {
 		return a.removeSpooled(number)
 	}
 	if err != nil {
 		return err
 	}
-	o := &open{a: a, number: number, seg: seg, head: seg.HeadBytes, file: file, buf: make([]byte, 0, writeBuffer),
-		began: seg.Members[0].ReceivedFirst}
-	state, err := seg.Before.LogState(a.o.Catalog.Cluster.Flavor)
-	if err != nil {
-		return err
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	o.lastAt, o.size = info.ModTime(), uint64(info.Size())
 	a.open = o
-	if err := scanOpen(o, func(ev *binlog.Event, body []byte) error {
-		_, err := o.tally.add(ev, body, state)
-		return err
-	}); err != nil {
-		return err
-	}
 	if o.tally.body == 0 {
 		a.open = nil
 		o.close()
@@ -216,12 +207,39 @@ func (a *Archiver) reopen(number uint64) error {
 	if err := o.cut(); err != nil {
 		return err
 	}
-	if err := o.syncs.sync(file); err != nil {
+	if err := o.syncs.sync(o.file); err != nil {
 		return err
 	}
 	o.synced = o.boundary()
 	a.next = o.end()
 	return nil
+}
+
+// readOpen reads what there is of a segment that was open, and returns it with the binlog state after its last
+// whole transaction.
+func (a *Archiver) readOpen(seg *catalog.Segment) (*open, *gtid.State, error) {
+	file, err := a.o.FS.Append(a.pathOn(seg.Timeline, seg.First, "binlog"))
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &open{a: a, number: seg.First, seg: seg, head: seg.HeadBytes, file: file, buf: make([]byte, 0, writeBuffer),
+		began: seg.Members[0].ReceivedFirst}
+	state, err := seg.Before.LogState(a.o.Catalog.Cluster.Flavor)
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = file.Stat(); err == nil {
+			o.lastAt, o.size = info.ModTime(), uint64(info.Size())
+			err = scanOpen(o, func(ev *binlog.Event, body []byte) error {
+				_, err := o.tally.add(ev, body, state)
+				return err
+			})
+		}
+	}
+	if err != nil {
+		o.close()
+		return nil, nil, err
+	}
+	return o, state, nil
 }
 
 // scanOpen hands the whole events of the open segment to add. It ends without an error at the
@@ -280,14 +298,30 @@ func (a *Archiver) sweep() error {
 	if err != nil {
 		return err
 	}
+	records := make(map[string]bool) // by the names without extension
 	for _, e := range entries {
-		var timeline uint32
-		var number uint64
-		ours, _ := fmt.Sscanf(e.Name(), "%08d-%016d.", &timeline, &number)
-		if keep[e.Name()] || ours != 2 && !durable.IsTemp(e.Name()) {
+		if name, ok := strings.CutSuffix(e.Name(), ".sealed"); ok {
+			records[name] = true
+		} else if name, ok := strings.CutSuffix(e.Name(), ".open"); ok {
+			records[name] = true
+		}
+	}
+	for _, e := range entries {
+		timeline, number, ours := parseName(e.Name())
+		if keep[e.Name()] || !ours && !durable.IsTemp(e.Name()) {
 			continue
 		}
-		if ours == 2 && (timeline != a.o.Timeline || number > a.number()+1) {
+		if ours && timeline == a.o.Timeline {
+			stays, err := a.rekeep(e.Name(), number)
+			if err != nil {
+				return err
+			}
+			if stays {
+				continue
+			}
+		}
+		archived := timeline < a.o.Timeline && !records[strings.TrimSuffix(e.Name(), ".binlog")]
+		if ours && !archived && (timeline != a.o.Timeline || number > a.number()+1) {
 			return fault.New(fault.Integrity, "recover the spool", a.o.Dir,
 				fmt.Errorf("%s is there, but the archive ends at segment %d", e.Name(), a.state.Archived)).
 				WithHint("The spool belongs to another archive, or segments between are missing: move it away to begin again from the archive.")

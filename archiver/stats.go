@@ -31,6 +31,7 @@ type Stats struct {
 	SpoolBytes           int64
 	SpoolSegments        uint64
 	SpoolFull            bool
+	KeptBytes            int64 // archived, and in the spool until they are compacted
 	Streaming            bool
 	UploadFailures       uint64
 	UploadError          error // while uploads fail

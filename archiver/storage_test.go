@@ -191,7 +191,7 @@ func TestSpoolFullCancel(t *testing.T) {
 	b := newBench(t)
 	b.options.MaxSize, b.options.MaxSpool = 5000, 5000
 	a := b.mustOpen() // nothing uploads
-	defer a.lock.Release()
+	defer a.spool.Release()
 	r, err := a.Resume(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +211,8 @@ func TestSpoolFullCancel(t *testing.T) {
 	}
 }
 
-// TestSecondWriter: of two archivers of one cluster the one that comes second to a number stops.
+// TestSecondWriter: of two archivers of one cluster the one that comes second to a number stops. Opened again, it goes
+// on from the archive.
 func TestSecondWriter(t *testing.T) {
 	p := sample(1, 3000, 9000)
 	for _, later := range []string{"the same cuts", "other cuts", "gone past"} {
@@ -245,6 +246,15 @@ func TestSecondWriter(t *testing.T) {
 		}
 		if err := a.Close(context.Background()); !fault.Is(err, fault.Locked) {
 			t.Errorf("%s: close: %v", later, err)
+		}
+		if later != "gone past" {
+			b.options.MaxSize = 3000
+			if a = b.mustOpen(); !errors.Is(feed(a, p, 1<<20, 25_000), errEnd) {
+				t.Errorf("%s: it does not go on", later)
+			}
+			if err := a.Close(context.Background()); err != nil {
+				t.Errorf("%s: it does not go on: %v", later, err)
+			}
 		}
 		o.finish(p)
 		o.check(p, nil)

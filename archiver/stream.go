@@ -282,6 +282,9 @@ func (a *Archiver) place(ev *binlog.Event) error {
 
 // room waits until the spool is below its bound: reading stops, nothing is dropped.
 func (a *Archiver) room(ctx context.Context) error {
+	if err := a.reclaim(); err != nil {
+		return a.fail("make room in", err)
+	}
 	for a.spoolBytes() >= a.o.MaxSpool && a.failed == nil && ctx.Err() == nil {
 		a.stats.SpoolFull = true
 		if a.o.Ack != AckNone && !a.o.Hold {

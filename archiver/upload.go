@@ -168,6 +168,9 @@ func (a *Archiver) commit(ctx context.Context, s *sealed) error {
 	seg.ChainBefore = a.state.Chain
 	a.mu.Unlock()
 	seg.ChainAfter = catalog.NextDigest(seg.ChainBefore, s.up.body)
+	if err := a.sure(ctx); err != nil {
+		return err
+	}
 	if err := a.o.Catalog.Commit(ctx, &seg); err != nil {
 		return err
 	}
@@ -175,6 +178,14 @@ func (a *Archiver) commit(ctx context.Context, s *sealed) error {
 		return err
 	}
 	return nil
+}
+
+// sure returns when a manifest or a head may be put.
+func (a *Archiver) sure(ctx context.Context) error {
+	if a.o.Sure == nil {
+		return nil
+	}
+	return a.o.Sure(ctx)
 }
 
 // hasFailed reports whether the spool is of no more use.
@@ -208,7 +219,7 @@ func (a *Archiver) archivedTo(seg *catalog.Segment) error {
 	a.stats.SpoolSegments = uint64(len(a.queue))
 	a.stats.SpoolBytes = a.spoolBytes()
 	a.wake.Broadcast()
-	if err := a.removeSpooled(seg.Last); err != nil {
+	if err := a.keep(seg); err != nil {
 		return a.fail("remove an archived segment from", err)
 	}
 	return a.sealForAck()

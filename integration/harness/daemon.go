@@ -49,6 +49,15 @@ type Status struct {
 		Bytes, StoredBytes uint64 `json:",string"`
 		Error              string
 	}
+	Lease struct {
+		Ours         bool
+		Host, Writer string
+		Epoch        uint64 `json:",string"`
+	}
+	Compaction struct {
+		Segments, Into, RemovedObjects, KeptBytes uint64 `json:",string"`
+		Error                                     string
+	}
 	LastExpiry struct {
 		Finished, Succeeded time.Time
 		Error               string

@@ -45,7 +45,7 @@ type Listed struct {
 	Modified    time.Time
 	Class       Class
 	Timeline    uint32 // of ClassTimeline, ClassSegment, ClassData, ClassHead and ClassIndex
-	First, Last uint64 // segment numbers; of a head, a mark and a record, its sequence number twice
+	First, Last uint64 // segment numbers; of a head, a mark, a record and a lease, its sequence number twice
 	Base        string // of ClassBase, ClassPart, ClassKeep and ClassUnfinished
 }
 
@@ -110,8 +110,10 @@ func classify(key string) Listed {
 		if n, ok := parseNumber(rest, 16, ".json"); ok {
 			l.Class, l.First, l.Last = ClassExpiry, n, n
 		}
-	case "lease":
-		l.Class = ClassLease
+	case strings.TrimSuffix(leasePrefix, "/"):
+		if n, ok := parseNumber(rest, 16, ".json"); ok {
+			l.Class, l.First, l.Last = ClassLease, n, n
+		}
 	case strings.TrimSuffix(ProbePrefix, "/"):
 		l.Class = ClassProbe
 	}

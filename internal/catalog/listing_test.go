@@ -25,7 +25,8 @@ func TestClassify(t *testing.T) {
 		PartKey("b1", 12, "mbstream"):                   {Class: ClassPart, Base: "b1"},
 		"base/b1/notes":                                 {Base: "b1"},
 		"base/b1":                                       {Base: "b1"},
-		"lease/0000000000000001.json":                   {Class: ClassLease},
+		"lease/0000000000000001.json":                   {Class: ClassLease, First: 1, Last: 1},
+		"lease/1.json":                                  {Class: ClassUnknown},
 		ProbePrefix + "x":                               {Class: ClassProbe},
 		"lost+found":                                    {},
 	} {

@@ -12,6 +12,7 @@ import (
 type verified struct {
 	c      *Catalog
 	seg    *Segment
+	from   string // what is read, in errors
 	r      io.ReadCloser
 	n      uint64
 	body   hash.Hash
@@ -20,7 +21,15 @@ type verified struct {
 }
 
 func newVerified(c *Catalog, s *Segment, r io.ReadCloser) *verified {
-	return &verified{c: c, seg: s, r: r, body: sha256.New(), left: s.Members[0].BodyBytes}
+	return &verified{c: c, seg: s, from: s.Stored.Key, r: r, body: sha256.New(), left: s.Members[0].BodyBytes}
+}
+
+// CheckPlain reads the plain bytes of a segment from elsewhere than the archive, named from. Read to io.EOF, every
+// byte has been checked against the manifest, as with OpenPlain.
+func CheckPlain(s *Segment, from string, r io.ReadCloser) io.ReadCloser {
+	v := newVerified(nil, s, r)
+	v.from = from
+	return v
 }
 
 func (v *verified) Read(p []byte) (int, error) {
@@ -68,7 +77,7 @@ func (v *verified) count(p []byte) error {
 }
 
 func (v *verified) wrong(err error) error {
-	return damaged("read segment "+v.seg.Name()+" in", v.seg.Stored.Key, err)
+	return damaged("read segment "+v.seg.Name()+" in", v.from, err)
 }
 
 func (v *verified) Close() error { return v.r.Close() }

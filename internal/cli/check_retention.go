@@ -6,7 +6,7 @@ import "fmt"
 func (c *checker) retention() {
 	r := c.cl.Retention
 	if r.Never() {
-		c.ok("retention", "none: nothing is ever deleted, and the archive grows")
+		c.ok("retention", "none: nothing ever expires, and the archive grows")
 		return
 	}
 	detail := fmt.Sprintf("at least %s", counted(r.MinBackups, "base backup"))

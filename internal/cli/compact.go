@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,10 @@ A run lies in one binlog of the primary; the last of the log, which may still gr
 compacted segment is read back before it counts. The small ones go, by a later call, when they have been
 replaced for --grace: a restore that began before reads them still. The daemon may write meanwhile, and
 one that is interrupted is simply called again. What is encrypted needs an identity, and is encrypted for
-the recipients of the configuration.` + exits(fault.NoArchive, fault.Locked, fault.WrongKey, fault.Integrity, fault.Storage, fault.Config),
+the recipients of the configuration.
+
+"tidemark run" compacts what it archives by itself, as "compaction" in the configuration says, and without an
+identity: this command is for what it has left, as after a restart on another machine, and for older archives.` + exits(fault.NoArchive, fault.Locked, fault.WrongKey, fault.Integrity, fault.Storage, fault.Config),
 		Example: `  tidemark compact shop --dry-run
   tidemark compact
   tidemark compact shop --identity /root/shop.identity --size 64MiB`,
@@ -50,11 +54,45 @@ the recipients of the configuration.` + exits(fault.NoArchive, fault.Locked, fau
 	}
 	f := cmd.Flags()
 	identityFlag(cmd, &o.identity)
-	f.StringVar(&o.size, "size", config.Size(compact.DefaultSize).String(), "`size` of a compacted segment at most, plain")
-	f.DurationVar(&o.age, "age", compact.DefaultAge, "`time` that lies between its first and its last event at most")
-	f.DurationVar(&o.grace, "grace", compact.DefaultGrace, "how long the small ones stay beside it; 0s removes them at once")
+	f.StringVar(&o.size, "size", "", "`size` of a compacted segment at most, plain (default compaction.size, 256MiB)")
+	f.DurationVar(&o.age, "age", 0, "`time` that lies between its first and its last event at most (default compaction.age, 1h)")
+	f.DurationVar(&o.grace, "grace", unsaid, "how long the small ones stay beside it; 0s removes them at once (default compaction.grace, 24h)")
+	f.Lookup("grace").DefValue = "0s" // is not shown
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done and change nothing")
 	return cmd
+}
+
+// unsaid is a grace that is not given.
+const unsaid = -time.Nanosecond
+
+type compactBounds struct {
+	size       int64
+	age, grace time.Duration
+}
+
+// boundsOf is what the flags say, else the configuration of the cluster, else, with zeros, the defaults of package compact.
+func boundsOf(cfg *config.Config, cluster string, size int64, o compactOptions) compactBounds {
+	b := compactBounds{size, o.age, o.grace}
+	i := slices.IndexFunc(cfg.Clusters, func(c *config.Cluster) bool { return c.Name == cluster })
+	if i >= 0 {
+		k := cfg.Clusters[i].Compaction
+		if b.size == 0 {
+			b.size = int64(k.Size)
+		}
+		if b.age == 0 {
+			b.age = k.Age
+		}
+		if b.grace == unsaid {
+			b.grace = k.Grace
+		}
+	}
+	switch b.grace {
+	case unsaid:
+		b.grace = 0
+	case 0:
+		b.grace = -1
+	}
+	return b
 }
 
 type compactResult struct {
@@ -68,15 +106,18 @@ type compactReport struct {
 }
 
 func (a *app) runCompact(ctx context.Context, o compactOptions) (*compactResult, error) {
-	most, err := sizeFlag("size", o.size)
-	if err != nil {
-		return nil, err
+	var most int64
+	if o.size != "" {
+		var err error
+		if most, err = sizeFlag("size", o.size); err != nil {
+			return nil, err
+		}
+		if most <= 0 {
+			return nil, usage("--size, --age and --grace are more than nothing", "tidemark compact")
+		}
 	}
-	if most <= 0 || o.age <= 0 || o.grace < 0 {
+	if o.age < 0 || o.grace < 0 && o.grace != unsaid {
 		return nil, usage("--size, --age and --grace are more than nothing", "tidemark compact")
-	}
-	if o.grace == 0 {
-		o.grace = -1
 	}
 	cfg, _, cats, err := a.catalogs(ctx, o.cluster)
 	if err != nil {
@@ -89,7 +130,8 @@ func (a *app) runCompact(ctx context.Context, o compactOptions) (*compactResult,
 	defer p.done()
 	r := compactResult{DryRun: o.dryRun}
 	for _, cat := range cats {
-		report, err := compact.Run(ctx, cat, compact.Options{Size: most, Age: o.age, Grace: o.grace, Recipients: cfg.Encryption.Keys(), DryRun: o.dryRun,
+		bounds := boundsOf(cfg, cat.Cluster.Name, most, o)
+		report, err := compact.Run(ctx, cat, compact.Options{Size: bounds.size, Age: bounds.age, Grace: bounds.grace, Recipients: cfg.Encryption.Keys(), DryRun: o.dryRun,
 			Writer: "tidemark compact", Version: a.Version, Clock: a.Clock, Progress: func(v compact.Progress) {
 				p.show(fmt.Sprintf("compact %s: %s, %s of %s", cat.Cluster.Name, percent(v.Bytes, v.AllBytes), size(v.Bytes), size(v.AllBytes)), v)
 			}})
@@ -111,6 +153,9 @@ func (r *compactResult) text(t *text) {
 		t.line("  %s with %s %sput into %s in %s", counted(c.Segments, "segment"), size(c.Bytes), would, count(c.Into), took(c.Duration))
 		if c.Removed > 0 {
 			t.line("  %s of segments replaced before %sremoved", counted(c.Removed, "object"), would)
+		}
+		if c.Locked > 0 {
+			t.line("  %s of segments replaced before kept by the storage", counted(c.Locked, "object"))
 		}
 		if c.Waiting > 0 {
 			t.line("  %s replaced and stay until their grace ends", counted(c.Waiting, "segment"))

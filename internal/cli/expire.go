@@ -25,7 +25,7 @@ func (a *app) newExpire() *cobra.Command {
 		Use:   "expire [CLUSTER]",
 		Short: "Delete what the retention does not promise any more",
 		Long: `Delete from the archive of every configured cluster, or of the one that is named, what its retention
-(clusters.NAME.retention) does not promise any more. Without a retention nothing is ever deleted.
+(clusters.NAME.retention) does not promise any more. Without a retention nothing ever expires.
 
 Every moment of the window stays restorable, and so do the newest base backups, as many as min_backups
 says, and those that "tidemark keep" has marked. The rest expires: restores to it are refused from then

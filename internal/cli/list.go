@@ -61,7 +61,15 @@ type listCluster struct {
 	Timelines []listTimeline `json:"timelines"`
 	Holes     []listHole     `json:"holes"`
 	Problems  []string       `json:"problems"`
+	Lease     *listLease     `json:"lease,omitempty"`
 	Segments  []listSegment  `json:"segments,omitempty"`
+}
+
+// listLease is who archives the cluster, by its own word and clock.
+type listLease struct {
+	Host    string    `json:"host"`
+	Taken   time.Time `json:"taken"`
+	Expires time.Time `json:"expires"`
 }
 
 type listWindow struct {
@@ -217,6 +225,13 @@ func listOne(ctx context.Context, cat *catalog.Catalog, o listOptions) (*listClu
 	for _, p := range view.Problems {
 		c.Problems = append(c.Problems, p.Error())
 	}
+	l, err := cat.Lease(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	if l != nil && !l.Released && !l.Taken.IsZero() {
+		c.Lease = &listLease{l.Host, l.Taken, l.Expires}
+	}
 	return c, nil
 }
 
@@ -239,6 +254,9 @@ func (r *listResult) text(t *text) {
 	t.line("archive %s", r.Archive)
 	for _, c := range r.Clusters {
 		t.title("cluster %s (%s, archived since %s)", c.Name, c.Flavor, when(c.Created))
+		if l := c.Lease; l != nil {
+			t.line("  archived by %s since %s; its lease lasts until %s, unless it is renewed", l.Host, when(l.Taken), when(l.Expires))
+		}
 		c.restorable(t)
 		c.contents(t)
 	}

@@ -18,10 +18,13 @@ func (a *app) newRun() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Archive continuously, as the configuration says",
-		Long: `Archive every cluster of the configuration continuously, take the scheduled base backups, and serve
-the status port. It runs in the foreground until it gets SIGINT or SIGTERM; then it seals and uploads
-what it has, and exits with 0. What fails is tried again for as long as it may pass; it ends by itself
-only when no cluster can go on without an operator.` +
+		Long: `Archive every cluster of the configuration continuously, take the scheduled base backups, compact small
+segments, and serve the status port. It runs in the foreground until it gets SIGINT or SIGTERM; then it
+seals and uploads what it has, and exits with 0. What fails is tried again for as long as it may pass; it
+ends by itself only when no cluster can go on without an operator.
+
+While another "tidemark run" holds the lease of a cluster it stands by, and takes over when that one ends
+or is lost.` +
 			exits(fault.Locked, fault.Unreachable, fault.Integrity, fault.Primary, fault.Storage, fault.Config),
 		Example: `  tidemark run
   tidemark run --primary 127.0.0.1:3306 --user tidemark --archive file:///srv/archive --cluster shop`,

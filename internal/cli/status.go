@@ -25,7 +25,7 @@ func (a *app) newStatus() *cobra.Command {
 		Long: `Ask the running "tidemark run" for its status, on the address that status.listen names, and show
 it. With --json the answer is printed as the daemon gave it. When a cluster is not being archived
 (stopped, stalled, or waiting after a failure), or the last scheduled check found its archive damaged or
-could not be done, the exit code is 3.` + exits(fault.Warnings, fault.Config),
+could not be done, the exit code is 3. A daemon that stands by while another one archives is as it should be.` + exits(fault.Warnings, fault.Config),
 		Example: `  tidemark status
   tidemark status shop --json | jq '.clusters[].archivedLagSeconds'`,
 		Args: clusterArg,
@@ -162,6 +162,9 @@ func (r *statusResult) text(t *text) {
 		if c.Hint != "" {
 			add("hint", "%s", c.Hint)
 		}
+		if l := c.Lease; l != nil {
+			lease(add, c.Name, l)
+		}
 		if c.Host != "" {
 			add("primary", "%s (%s)", c.Host, c.ServerVersion)
 		}
@@ -205,6 +208,7 @@ func (r *statusResult) text(t *text) {
 				add("", "%s", e.Error)
 			}
 		}
+		compaction(add, c.Compaction, now)
 		if n := c.Reconnects + c.ChecksumFailures + c.UploadFailures; n > 0 {
 			add("failures", "%s, %s, %s", counted(c.Reconnects, "reconnect"), counted(c.ChecksumFailures, "bad checksum"),
 				counted(c.UploadFailures, "failed upload"))
@@ -212,6 +216,25 @@ func (r *statusResult) text(t *text) {
 		for _, row := range rows {
 			t.line("  %-16s %s", row[0], row[1])
 		}
+	}
+}
+
+// lease says who archives the cluster, unless that is as usual.
+func lease(add func(name, format string, args ...any), cluster string, l *status.Lease) {
+	if !l.Ours && l.Taken != nil {
+		add("lease", "%s has archived %s since %s, and has the lease until %s if it does not renew it (by its clock)", l.Host, cluster, when(at(l.Taken)), when(at(l.Expires)))
+	}
+	if l.Error != "" {
+		add("lease", "cannot be asked for or renewed: %s", l.Error)
+	}
+}
+
+func compaction(add func(name, format string, args ...any), k *status.Compaction, now time.Time) {
+	if k.GetFinished() != nil {
+		add("compaction", "ran %s ago: %s put into %d so far, %s", took(now.Sub(at(k.Finished))), counted(k.Segments, "segment"), k.Into, size(k.Bytes))
+	}
+	if k.GetError() != "" {
+		add("compaction", "failed: %s", k.Error)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"tidemark/internal/catalog"
@@ -18,7 +19,11 @@ import (
 	"tidemark/internal/fault"
 	"tidemark/internal/keys"
 	"tidemark/internal/seal"
+	"tidemark/storage"
 )
+
+// mostMembers bounds the manifest of a compacted segment, and what is held of a run in memory.
+const mostMembers = 1000
 
 // What a compacted segment holds at most, and how long its members stay, unless told otherwise.
 const (
@@ -26,6 +31,12 @@ const (
 	DefaultAge   = time.Hour
 	DefaultGrace = 24 * time.Hour
 )
+
+// Source gives the plain bytes of segments, and has checked every one when they have been read to io.EOF: the
+// archive itself, for which what is encrypted must be unlocked, or whoever still has them.
+type Source interface {
+	OpenPlain(ctx context.Context, s *catalog.Segment) (io.ReadCloser, error)
+}
 
 // Options of a run.
 type Options struct {
@@ -54,6 +65,7 @@ type Report struct {
 	Bytes    int64         `json:"bytes"`   // plain
 	Waiting  int           `json:"waiting"` // segments that were compacted and go when their grace ends
 	Removed  int           `json:"removed"` // objects
+	Locked   int           `json:"locked"`  // objects that the storage does not let go yet
 	Duration time.Duration `json:"-"`
 }
 
@@ -61,6 +73,12 @@ type Report struct {
 // is encrypted must be unlocked. Kinds of errors: Integrity for a member that is damaged, which stays as it
 // is; WrongKey; Locked when another run compacts the same segments.
 func Run(ctx context.Context, c *catalog.Catalog, o Options) (*Report, error) {
+	r := newRun(c, c, o)
+	err := r.timed(func() error { return r.all(ctx) })
+	return r.report, err
+}
+
+func newRun(c *catalog.Catalog, source Source, o Options) *run {
 	if o.Size == 0 {
 		o.Size = DefaultSize
 	}
@@ -70,18 +88,22 @@ func Run(ctx context.Context, c *catalog.Catalog, o Options) (*Report, error) {
 	if o.Grace == 0 {
 		o.Grace = DefaultGrace
 	}
-	r := &run{c: c, o: o, report: &Report{Cluster: c.Cluster.Name}}
-	began := o.Clock.Now()
-	err := r.all(ctx)
-	r.report.Duration = o.Clock.Now().Sub(began)
+	return &run{c: c, source: source, o: o, report: &Report{Cluster: c.Cluster.Name}}
+}
+
+func (r *run) timed(f func() error) error {
+	began := r.o.Clock.Now()
+	err := f()
+	r.report.Duration = r.o.Clock.Now().Sub(began)
 	if err != nil {
-		err = fmt.Errorf("compact cluster %s: %w", c.Cluster.Name, err)
+		err = fmt.Errorf("compact cluster %s: %w", r.c.Cluster.Name, err)
 	}
-	return r.report, err
+	return err
 }
 
 type run struct {
 	c      *catalog.Catalog
+	source Source
 	o      Options
 	report *Report
 	sealer *seal.Sealer
@@ -102,10 +124,8 @@ func (r *run) all(ctx context.Context) error {
 		groups = append(groups, g...)
 	}
 	for _, g := range groups {
-		r.report.Into++
-		r.report.Segments += len(g)
+		r.count(g)
 		for _, s := range g {
-			r.report.Bytes += int64(s.BodyBytes)
 			if err := r.c.CanOpen(s.Stored); err != nil {
 				return err
 			}
@@ -122,7 +142,7 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	for _, t := range timelines {
-		if err := r.sweep(ctx, t.Number); err != nil {
+		if _, err := r.sweep(ctx, t.Number, 0); err != nil {
 			return err
 		}
 	}
@@ -134,8 +154,7 @@ func (r *run) all(ctx context.Context) error {
 // that no byte is written more than twice.
 func (r *run) groups(ctx context.Context, timeline uint32) ([][]*catalog.Segment, error) {
 	var groups [][]*catalog.Segment
-	var g []*catalog.Segment
-	var bytes uint64
+	g := group{o: r.o}
 	for s, err := range r.c.Segments(ctx, timeline, 0) {
 		if fault.Is(err, fault.Integrity) {
 			break // what is before a hole can be compacted; to name the hole is verify's business
@@ -143,24 +162,33 @@ func (r *run) groups(ctx context.Context, timeline uint32) ([][]*catalog.Segment
 		if err != nil {
 			return nil, err
 		}
-		if len(g) > 0 && (s.First != s.Last || !s.Source.SameFile(g[0].Source) || s.Source.File == "" ||
-			bytes+s.BodyBytes > uint64(r.o.Size) || s.ReceivedLast().Sub(g[0].Members[0].ReceivedFirst) > r.o.Age) {
-			if len(g) > 1 {
-				groups = append(groups, g)
-			}
-			g, bytes = nil, 0
-		}
-		if s.First == s.Last {
-			g, bytes = append(g, s), bytes+s.BodyBytes
+		if done := g.add(s); len(done) > 1 {
+			groups = append(groups, done)
 		}
 	}
 	return groups, nil
 }
 
-func (r *run) write(ctx context.Context, groups [][]*catalog.Segment) (err error) {
-	if r.sealer, err = seal.New(seal.Options{SkipPlainHash: true, Recipients: r.o.Recipients}); err != nil {
-		return err
+// group is a run of segments that may become one.
+type group struct {
+	o     Options
+	list  []*catalog.Segment
+	bytes uint64
+}
+
+// add adds a segment, or begins a new run with it where it does not belong to this one, which is returned.
+func (g *group) add(s *catalog.Segment) (done []*catalog.Segment) {
+	if n := len(g.list); n > 0 && (n == mostMembers || s.First != s.Last || s.First != g.list[n-1].Last+1 || !s.Source.SameFile(g.list[0].Source) || s.Source.File == "" ||
+		g.bytes+s.BodyBytes > uint64(g.o.Size) || s.ReceivedLast().Sub(g.list[0].Members[0].ReceivedFirst) > g.o.Age) {
+		done, g.list, g.bytes = g.list, nil, 0
 	}
+	if s.First == s.Last {
+		g.list, g.bytes = append(g.list, s), g.bytes+s.BodyBytes
+	}
+	return done
+}
+
+func (r *run) write(ctx context.Context, groups [][]*catalog.Segment) error {
 	for _, g := range groups {
 		if err := r.compact(ctx, g); err != nil {
 			return err
@@ -170,25 +198,28 @@ func (r *run) write(ctx context.Context, groups [][]*catalog.Segment) (err error
 }
 
 // sweep removes the segments that a compacted one has replaced, their manifests first, when that was
-// committed a grace ago and its data is there.
-func (r *run) sweep(ctx context.Context, timeline uint32) error {
+// committed a grace ago and its data is there. It begins with segment number from, and returns where to begin
+// next time: what is before has nothing left.
+func (r *run) sweep(ctx context.Context, timeline uint32, from uint64) (next uint64, err error) {
 	var wide []*catalog.Segment // in the order of the log, and so of the keys of what they replace
-	for s, err := range r.c.Segments(ctx, timeline, 0) {
+	next = from
+	for s, err := range r.c.Segments(ctx, timeline, from) {
 		if fault.Is(err, fault.Integrity) {
 			break
 		}
 		if err != nil {
-			return err
+			return from, err
 		}
 		if s.First != s.Last {
 			wide = append(wide, s)
+			next = s.Last + 1
 		}
 	}
 	var manifests, data []string
 	var checked *catalog.Segment // is stored, as its manifest says
 	for l, err := range r.c.Objects(ctx, catalog.LogPrefix(timeline)) {
 		if err != nil {
-			return err
+			return from, err
 		}
 		if l.Class != catalog.ClassSegment && l.Class != catalog.ClassData {
 			continue
@@ -207,11 +238,12 @@ func (r *run) sweep(ctx context.Context, timeline uint32) error {
 			if l.Class == catalog.ClassSegment {
 				r.report.Waiting++
 			}
+			next = min(next, s.First)
 			continue
 		}
 		if checked != s {
 			if err := r.c.CheckStored(ctx, s.Stored); err != nil {
-				return err
+				return from, err
 			}
 			checked = s
 		}
@@ -223,13 +255,22 @@ func (r *run) sweep(ctx context.Context, timeline uint32) error {
 	}
 	for _, key := range append(manifests, data...) {
 		if !r.o.DryRun {
-			if err := r.c.Discard(ctx, key); err != nil {
-				return err
+			if err := r.c.Discard(ctx, key); locked(err) {
+				r.report.Locked = len(manifests) + len(data) - r.report.Removed
+				return from, nil // what follows goes after it
+			} else if err != nil {
+				return from, err
 			}
 		}
 		r.report.Removed++
 	}
-	return nil
+	return next, nil
+}
+
+// locked reports whether the storage keeps an object, as one that is locked.
+func locked(err error) bool {
+	reason, known := storage.ReasonOf(err)
+	return known && (reason == storage.Refused || reason == storage.Denied)
 }
 
 // errChanged is a run of segments that is not what it was when it was read.

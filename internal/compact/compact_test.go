@@ -268,26 +268,40 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A writer that stalled with a segment in hand, and goes on when that is compacted away, does not get it in.
+// A writer that stalled with a segment in hand, and goes on when that is compacted away, or has even expired, does
+// not get it in, and what it has put changes nothing.
 func TestStalledWriter(t *testing.T) {
-	a := sample(t)
-	var mine *catalog.Segment
-	for s, err := range a.Catalog.Segments(ctx, 1, 0) {
-		must(t, err)
-		if s.First == 5 {
-			mine = s
+	for _, expires := range []bool{false, true} {
+		a := sample(t)
+		var mine *catalog.Segment
+		for s, err := range a.Catalog.Segments(ctx, 1, 0) {
+			must(t, err)
+			if s.First == 5 {
+				mine = s
+			}
 		}
-	}
-	_, err := Run(ctx, a.Catalog, options(Options{Grace: -1}))
-	must(t, err)
-	before, _ := content(t, a.Catalog)
-	late := *mine
-	late.Writer = "stalled"
-	if err := open(t, a.Store).Commit(ctx, &late); !fault.Is(err, fault.Locked) {
-		t.Errorf("the segment of a writer that stalled: %v", err)
-	}
-	if after, _ := content(t, a.Catalog); after != before {
-		t.Error("the log differs")
+		_, err := Run(ctx, a.Catalog, options(Options{Grace: -1}))
+		must(t, err)
+		if expires {
+			wide, err := a.Catalog.SegmentAt(ctx, 1, 1, 8)
+			must(t, err)
+			must(t, a.Catalog.PutExpiry(ctx, &catalog.Expiry{Decided: begun, DeleteAfter: begun,
+				Logs: []catalog.ExpiredLog{{Timeline: 1, Through: 8, Chain: wide.ChainAfter}}}))
+			must(t, a.Catalog.Discard(ctx, catalog.SegmentKey(1, 1, 8)))
+			must(t, a.Catalog.Discard(ctx, wide.Stored.Key))
+		}
+		before, n := content(t, a.Catalog)
+		if expires != (n == 5) {
+			t.Fatalf("%d segments are left", n)
+		}
+		late := *mine
+		late.Writer = "stalled"
+		if err := open(t, a.Store).Commit(ctx, &late); !fault.Is(err, fault.Locked) {
+			t.Errorf("expired: %v: the segment of a writer that stalled: %v", expires, err)
+		}
+		if after, _ := content(t, a.Catalog); after != before {
+			t.Errorf("expired: %v: the log differs", expires)
+		}
 	}
 }
 

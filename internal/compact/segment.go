@@ -14,11 +14,17 @@ import (
 
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
+	"tidemark/internal/seal"
 	"tidemark/storage"
 )
 
 // compact writes a run of segments as one. Its data is read back before its manifest is put.
-func (r *run) compact(ctx context.Context, g []*catalog.Segment) error {
+func (r *run) compact(ctx context.Context, g []*catalog.Segment) (err error) {
+	if r.sealer == nil {
+		if r.sealer, err = seal.New(seal.Options{SkipPlainHash: true, Recipients: r.o.Recipients}); err != nil {
+			return err
+		}
+	}
 	s := merge(g)
 	s.Writer, s.CreatedBy, s.Sealed = r.o.Writer, r.o.Version, r.o.Clock.Now().UTC()
 	in := &joined{ctx: ctx, run: r, left: g, body: sha256.New(), tail: sha256.New(), head: s.HeadBytes,
@@ -45,8 +51,16 @@ func (r *run) compact(ctx context.Context, g []*catalog.Segment) error {
 	return nil
 }
 
-// alone checks that no other segment crosses the ends of one.
+// alone checks that no other segment crosses the ends of one, and that the log does not begin inside it by now.
 func (r *run) alone(ctx context.Context, s *catalog.Segment) error {
+	t, err := r.c.Timeline(ctx, s.Timeline)
+	if err != nil {
+		return err
+	}
+	if before, _ := t.Begins(); before >= s.First {
+		return fault.New(fault.Locked, "compact segments", s.Name(), fmt.Errorf("the log has expired through segment %d meanwhile", before)).
+			WithHint("What has not expired is compacted by the next run.")
+	}
 	for l, err := range r.c.Objects(ctx, catalog.LogPrefix(s.Timeline)) {
 		if err != nil {
 			return err
@@ -153,7 +167,7 @@ func (j *joined) open(s *catalog.Segment) (err error) {
 	if err := j.ctx.Err(); err != nil {
 		return err
 	}
-	if j.now, err = j.run.c.OpenPlain(j.ctx, s); err != nil {
+	if j.now, err = j.run.source.OpenPlain(j.ctx, s); err != nil {
 		return err
 	}
 	if j.begun {

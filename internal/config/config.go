@@ -62,6 +62,8 @@ type Cluster struct {
 	Base         Base          `key:"base"`
 	Verify       Verify        `key:"verify"`
 	Retention    Retention     `key:"retention"`
+	Compaction   Compaction    `key:"compaction"`
+	Lease        Lease         `key:"lease"`
 
 	passwords map[string]string // from the environment: "" for every cluster, or this one's name
 }
@@ -105,14 +107,26 @@ type Verify struct {
 
 // Retention says how long the archive holds what.
 type Retention struct {
-	Window     time.Duration `key:"window" default:"0s" doc:"how far back every moment stays restorable; 0s, without max_backups: nothing is ever deleted"`
+	Window     time.Duration `key:"window" default:"0s" doc:"how far back every moment stays restorable; 0s, without max_backups: nothing ever expires"`
 	MinBackups int           `key:"min_backups" default:"2" doc:"so many base backups stay, whatever their age"`
 	MaxBackups int           `key:"max_backups" default:"0" doc:"no more base backups stay, unless the window or min_backups need them; 0: any number"`
 	Grace      time.Duration `key:"grace" default:"24h" doc:"how long objects stay after they have expired, for restores that read them"`
 	Schedule   Schedule      `key:"schedule" default:"30 4 * * *" doc:"when tidemark run deletes what has expired, five cron fields in UTC; empty: only tidemark expire does"`
 }
 
-// Never reports whether nothing is ever deleted.
+// Compaction is how runs of small segments become one.
+type Compaction struct {
+	Size  Size          `key:"size" default:"256MiB" doc:"plain bytes of a compacted segment at most; run puts segments of up to an eighth of it together; 0: run compacts nothing"`
+	Age   time.Duration `key:"age" default:"1h" doc:"time between its first and its last event at most"`
+	Grace time.Duration `key:"grace" default:"24h" doc:"how long the segments it replaces stay, for restores that read them"`
+}
+
+// Lease is how two archivers of one cluster take turns.
+type Lease struct {
+	TTL time.Duration `key:"ttl" default:"60s" doc:"when an archiver is lost, another tidemark run for the same cluster goes on so much later; it is renewed three times in that time"`
+}
+
+// Never reports whether nothing ever expires.
 func (r Retention) Never() bool { return r.Window == 0 && r.MaxBackups == 0 }
 
 // Cluster returns the cluster of that name; with name "" the only one there is.

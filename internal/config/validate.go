@@ -59,6 +59,12 @@ func (l *loader) validate(schemes []string) {
 		if b := cl.Verify.Bandwidth; b != 0 {
 			check(p+"verify.bandwidth", outside(b, 64*KiB, TiB, Size.String))
 		}
+		if k := cl.Compaction; k.Size != 0 {
+			check(p+"compaction.size", outside(k.Size, MiB, 64*GiB, Size.String))
+		}
+		check(p+"compaction.age", outside(cl.Compaction.Age, time.Second, 30*24*time.Hour, formatDuration))
+		check(p+"compaction.grace", outside(cl.Compaction.Grace, 0, 30*24*time.Hour, formatDuration))
+		check(p+"lease.ttl", outside(cl.Lease.TTL, time.Second, time.Hour, formatDuration))
 		cl.Retention.check(func(option, why string) { check(p+"retention."+option, why) })
 		if least := 4 * cl.Segment.MaxSize; cl.Spool.MaxSize < least {
 			check(p+"spool.max_size", fmt.Sprintf("%s is less than four segments of %s", cl.Spool.MaxSize, cl.Segment.MaxSize))

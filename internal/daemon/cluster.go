@@ -13,6 +13,7 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/fault"
+	"tidemark/internal/lease"
 	"tidemark/replica"
 	"tidemark/storage"
 )
@@ -28,8 +29,11 @@ type cluster struct {
 	arch     *archiver.Archiver
 	cat      *catalog.Catalog
 	timeline *catalog.Timeline
+	spool    *archiver.Spool // held from the first session on
+	lease    *lease.Lease
 	view     view
-	sessions int // begun so far; for run
+	tidying  sync.Mutex // retention and compaction do not change the log's objects at the same time
+	sessions int        // begun so far; for run
 	// spoolFailed: the session before ended so. What is in the spool goes to the archive first.
 	spoolFailed bool
 	leave       context.CancelCauseFunc // ends the connection that is streamed over
@@ -56,6 +60,7 @@ type view struct {
 	backup     backupView
 	verify     verifyView
 	expiry     expiryView
+	compaction compactionView
 	earliest   time.Time // of the recovery window
 }
 
@@ -66,6 +71,7 @@ const (
 	streaming
 	waiting
 	halted
+	standingBy // another archiver has the lease
 )
 
 func newCluster(o Options, cfg *config.Cluster, store storage.Store) *cluster {
@@ -75,9 +81,11 @@ func newCluster(o Options, cfg *config.Cluster, store storage.Store) *cluster {
 // closeWithin bounds how long a shutdown waits for uploads; the rest stays in the spool.
 const closeWithin = 30 * time.Second
 
-// run archives until ctx ends. It returns an error when only an operator can help. Where the history of
-// the primary has left the archived one, or the spool has failed, archiving begins anew.
+// run archives until ctx ends, whenever the lease is ours. It returns an error when only an operator can help.
+// Where the history of the primary has left the archived one, the spool has failed, or another archiver has been at
+// work, archiving begins anew.
 func (c *cluster) run(ctx context.Context) error {
+	defer c.release()
 	for try := 0; ; try++ {
 		began := c.o.Clock.Now()
 		err := c.session(ctx)
@@ -93,6 +101,9 @@ func (c *cluster) run(ctx context.Context) error {
 			if err = c.part(ctx, apart); err == nil {
 				continue
 			}
+		case c.stepsBack(err):
+			continue
+		case c.sessions > 0 && fault.Is(err, fault.Locked): // who stalled has put one more segment; the lease says who goes on
 		case errors.Is(err, archiver.ErrSpool), c.sessions > 0 && (fault.Is(err, fault.Other) || fault.Is(err, fault.Storage)):
 			c.spoolFailed = true
 		default:
@@ -106,13 +117,23 @@ func (c *cluster) run(ctx context.Context) error {
 }
 
 // session archives on one timeline, from one opening of the spool to its closing.
-func (c *cluster) session(ctx context.Context) error {
+func (c *cluster) session(parent context.Context) error {
+	ctx := parent
 	if err := c.prepare(ctx); err != nil {
 		return stoppedBy(ctx, err)
 	}
-	c.sessions++
+	held, lost := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer lost(nil)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer c.keepLease(held, func(err error) { cancel(err); lost(err) })()
+	if err := c.open(ctx); err != nil {
+		if why := context.Cause(ctx); why != nil {
+			err = why
+		}
+		return stoppedBy(parent, err)
+	}
+	c.sessions++
 	var wg sync.WaitGroup
 	work := func(f func(context.Context) error) {
 		wg.Add(1)
@@ -129,10 +150,11 @@ func (c *cluster) session(ctx context.Context) error {
 	work(c.backups)
 	work(c.verifications)
 	work(c.expiries)
+	work(c.compactions)
 	<-ctx.Done()
 	wg.Wait()
 
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+	closing, done := context.WithTimeout(held, closeWithin)
 	defer done()
 	err := c.arch.Close(closing)
 	why := context.Cause(ctx)
@@ -154,7 +176,7 @@ func stoppedBy(ctx context.Context, err error) error {
 	return err
 }
 
-// prepare opens the archive, beginning one where there is none, and the spool.
+// prepare opens the archive, beginning one where there is none, and waits until it is ours to go on with it.
 func (c *cluster) prepare(ctx context.Context) error {
 	cat, err := catalog.Open(ctx, c.store, c.cfg.Name, c.o.Version)
 	if fault.Is(err, fault.NoArchive) {
@@ -170,21 +192,29 @@ func (c *cluster) prepare(ctx context.Context) error {
 	if err := catalog.Probe(ctx, c.store, c.cfg.Name); err != nil {
 		return err
 	}
-	timeline, err := cat.Timeline(ctx, 0)
+	c.mu.Lock()
+	c.cat = cat
+	c.mu.Unlock()
+	return c.turn(ctx, cat)
+}
+
+// open opens the spool, and brings it together with the archive.
+func (c *cluster) open(ctx context.Context) error {
+	timeline, err := c.cat.Timeline(ctx, 0)
 	if err != nil {
 		return err
 	}
 	arch, err := archiver.Open(ctx, archiver.Options{
-		Catalog: cat, Timeline: timeline.Number, Dir: c.dir("spool"), FS: c.o.FS, Clock: c.o.Clock, Log: c.log, Recipients: c.o.Recipients,
+		Catalog: c.cat, Timeline: timeline.Number, Dir: c.dir("spool"), Spool: c.spool, Sure: c.lease.Sure, FS: c.o.FS, Clock: c.o.Clock, Log: c.log, Recipients: c.o.Recipients,
 		Version: c.o.Version, MaxAge: c.cfg.Segment.MaxAge, MaxSize: int64(c.cfg.Segment.MaxSize),
-		MaxSpool: int64(c.cfg.Spool.MaxSize), HeadAge: headAge,
+		MaxSpool: int64(c.cfg.Spool.MaxSize), Keep: c.keepBytes(), HeadAge: headAge,
 		Ack: promises[c.cfg.Ack], Hold: c.cfg.Spool.OnFull == config.OnFullHold,
 	})
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
-	c.cat, c.arch, c.timeline = cat, arch, timeline
+	c.arch, c.timeline = arch, timeline
 	c.mu.Unlock()
 	return nil
 }

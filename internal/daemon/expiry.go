@@ -70,6 +70,8 @@ func (c *cluster) expiries(ctx context.Context) error {
 
 // expire runs retention once.
 func (c *cluster) expire(ctx context.Context) error {
+	c.tidying.Lock()
+	defer c.tidying.Unlock()
 	r, err := expire.Run(ctx, c.cat, expire.Options{Policy: expire.PolicyOf(c.cfg.Retention), Grace: c.cfg.Retention.Grace, Clock: c.o.Clock})
 	if ctx.Err() != nil {
 		return ctx.Err() // given up, not failed

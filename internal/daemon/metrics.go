@@ -51,6 +51,16 @@ func expiry(f func(*pb.Expiry) float64) func(*pb.Cluster) (float64, bool) {
 	}
 }
 
+// compaction is of clusters that the daemon compacts.
+func compaction(f func(*pb.Compaction) float64) func(*pb.Cluster) (float64, bool) {
+	return func(c *pb.Cluster) (float64, bool) {
+		if c.Compaction == nil {
+			return 0, false
+		}
+		return f(c.Compaction), true
+	}
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -69,6 +79,8 @@ func metrics() []metric {
 			}
 			return 0
 		})},
+		{"tidemark_lease_held", "1 while this daemon holds the lease of the cluster; 0 while another one archives it.", gauge,
+			func(c *pb.Cluster) (float64, bool) { return truth(c.GetLease().GetOurs()), c.Lease != nil }},
 		{"tidemark_received_bytes_total", "Bytes of events received and stored.", counter,
 			always(func(c *pb.Cluster) float64 { return float64(c.ReceivedBytes) })},
 		{"tidemark_received_events_total", "Events received and stored.", counter,
@@ -144,6 +156,21 @@ func metrics() []metric {
 			}},
 		{"tidemark_verify_last_timestamp_seconds", "End of the last scheduled check of the archive, whatever its result.", gauge,
 			verification(func(v *pb.Verification) float64 { return float64(v.GetFinished().GetSeconds()) })},
+		{"tidemark_compacted_segments_total", "Small segments that were put together.", counter,
+			compaction(func(k *pb.Compaction) float64 { return float64(k.Segments) })},
+		{"tidemark_compacted_bytes_total", "Plain bytes of these segments.", counter,
+			compaction(func(k *pb.Compaction) float64 { return float64(k.Bytes) })},
+		{"tidemark_compaction_removed_objects_total", "Objects of segments that were replaced a grace before.", counter,
+			compaction(func(k *pb.Compaction) float64 { return float64(k.RemovedObjects) })},
+		{"tidemark_compaction_failures_total", "Runs of compaction that failed; they are tried again.", counter,
+			compaction(func(k *pb.Compaction) float64 { return float64(k.Failures) })},
+		{"tidemark_compaction_kept_bytes", "Archived bytes that wait in the spool to be compacted, while there is room.", gauge,
+			compaction(func(k *pb.Compaction) float64 { return float64(k.KeptBytes) })},
+		{"tidemark_last_compaction_timestamp_seconds", "When segments were last put together or removed.", gauge,
+			func(c *pb.Cluster) (float64, bool) {
+				t := c.GetCompaction().GetFinished()
+				return float64(t.GetSeconds()), t != nil
+			}},
 		{"tidemark_verify_ok", "1 when that check was done and found no damage.", gauge,
 			verification(func(v *pb.Verification) float64 { return truth(v.Error == "" && v.Damage == 0) })},
 		{"tidemark_verify_damage", "Findings of damage by that check.", gauge,

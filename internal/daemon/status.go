@@ -18,6 +18,7 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	m := &pb.Cluster{Name: c.cfg.Name, Host: v.host.String(), Reconnects: v.reconnects, ChecksumFailures: v.checksums,
 		SpoolLimitBytes: uint64(c.cfg.Spool.MaxSize)}
 	m.ServerIdClash = v.identity.clash
+	m.Lease = leaseStatus(c.lease)
 	if v.err != nil {
 		m.Error, m.Hint = v.err.Error(), fault.HintOf(v.err)
 	}
@@ -35,6 +36,9 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 		return m
 	}
 	s := c.arch.Stats()
+	if c.cfg.Compaction.Size > 0 {
+		v.compaction.fill(m, s.KeptBytes)
+	}
 	m.State = c.state(s, now)
 	m.Timeline, m.TimelineReason, m.TimelineBegan = c.timeline.Number, c.timeline.Reason, timestamppb.New(c.timeline.Created)
 	m.Received, m.Spooled, m.Archived = point(s.Received), point(s.Spooled), point(s.Archived)
@@ -82,6 +86,8 @@ func (c *cluster) state(s archiver.Stats, now time.Time) pb.State {
 	switch {
 	case v.state == halted:
 		return pb.State_STATE_STOPPED
+	case v.state == standingBy:
+		return pb.State_STATE_STANDING_BY
 	case v.state == waiting:
 		return pb.State_STATE_WAITING
 	case v.state == connecting || !s.Streaming:
@@ -126,6 +132,8 @@ const readyLag = 60
 func ready(m *pb.Cluster) (bool, string) {
 	switch m.State {
 	case pb.State_STATE_STREAMING, pb.State_STATE_IDLE, pb.State_STATE_CATCHING_UP:
+	case pb.State_STATE_STANDING_BY:
+		return false, "another archiver holds the lease: " + m.GetLease().GetHost()
 	default:
 		why := "not streaming"
 		if m.Error != "" {

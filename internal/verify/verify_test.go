@@ -406,7 +406,7 @@ func TestLeftovers(t *testing.T) {
 	behind := catalog.SegmentDataKey(1, 99, 99, "n")
 	within := catalog.SegmentDataKey(1, 2, 2, "other")
 	part := catalog.PartKey("b9", 1, "mbstream")
-	for _, key := range []string{behind, within, part, catalog.ProbePrefix + "x", "lease/1.json"} {
+	for _, key := range []string{behind, within, part, catalog.ProbePrefix + "x", "lease/0000000000000001.json"} {
 		upload(key)
 	}
 	must(t, a.Catalog.BeginBase(context.Background(), &catalog.Base{ID: "b9"}))

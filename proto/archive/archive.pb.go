@@ -1625,9 +1625,11 @@ type Lease struct {
 	Epoch          uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Writer         string                 `protobuf:"bytes,4,opt,name=writer,proto3" json:"writer,omitempty"`
 	Host           string                 `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
-	Taken          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=taken,proto3" json:"taken,omitempty"`
+	Taken          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=taken,proto3" json:"taken,omitempty"` // by this run, with its first epoch
 	Expires        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
 	Released       bool                   `protobuf:"varint,8,opt,name=released,proto3" json:"released,omitempty"`
+	Run            string                 `protobuf:"bytes,9,opt,name=run,proto3" json:"run,omitempty"`          // a process, among all that the writer was
+	Renewed        *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=renewed,proto3" json:"renewed,omitempty"` // when this epoch was put
 	ManifestSha256 string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1717,6 +1719,20 @@ func (x *Lease) GetReleased() bool {
 		return x.Released
 	}
 	return false
+}
+
+func (x *Lease) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *Lease) GetRenewed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Renewed
+	}
+	return nil
 }
 
 func (x *Lease) GetManifestSha256() string {
@@ -2250,7 +2266,7 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\vplain_bytes\x18\x02 \x01(\x04R\n" +
 	"plainBytes\x12!\n" +
 	"\fplain_sha256\x18\x03 \x01(\fR\vplainSha256\x123\n" +
-	"\x06stored\x18\x04 \x01(\v2\x1b.tidemark.archive.v1.StoredR\x06stored\"\xc0\x02\n" +
+	"\x06stored\x18\x04 \x01(\v2\x1b.tidemark.archive.v1.StoredR\x06stored\"\x88\x03\n" +
 	"\x05Lease\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
 	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x14\n" +
@@ -2259,7 +2275,10 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\x04host\x18\x05 \x01(\tR\x04host\x120\n" +
 	"\x05taken\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05taken\x124\n" +
 	"\aexpires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1a\n" +
-	"\breleased\x18\b \x01(\bR\breleased\x12'\n" +
+	"\breleased\x18\b \x01(\bR\breleased\x12\x10\n" +
+	"\x03run\x18\t \x01(\tR\x03run\x124\n" +
+	"\arenewed\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\arenewed\x12'\n" +
 	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xca\x02\n" +
 	"\x04Keep\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
@@ -2378,17 +2397,18 @@ var file_proto_archive_archive_proto_depIdxs = []int32{
 	6,  // 37: tidemark.archive.v1.Part.stored:type_name -> tidemark.archive.v1.Stored
 	21, // 38: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
 	21, // 39: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
-	21, // 40: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
-	21, // 41: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
-	21, // 42: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
-	21, // 43: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
-	18, // 44: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
-	19, // 45: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	21, // 40: tidemark.archive.v1.Lease.renewed:type_name -> google.protobuf.Timestamp
+	21, // 41: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
+	21, // 42: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
+	21, // 43: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
+	21, // 44: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
+	18, // 45: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
+	19, // 46: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_proto_archive_archive_proto_init() }

@@ -30,24 +30,26 @@ const (
 	State_STATE_UNSPECIFIED State = 0
 	State_STATE_CONNECTING  State = 1
 	State_STATE_CATCHING_UP State = 2
-	State_STATE_STREAMING   State = 3 // transactions arrive as they are committed
-	State_STATE_IDLE        State = 4 // the primary's position is ours
-	State_STATE_STALLED     State = 5 // the primary is ahead and nothing arrives
-	State_STATE_WAITING     State = 6 // backing off after a failure
-	State_STATE_STOPPED     State = 7 // needs an operator
+	State_STATE_STREAMING   State = 3   // transactions arrive as they are committed
+	State_STATE_IDLE        State = 4   // the primary's position is ours
+	State_STATE_STALLED     State = 5   // the primary is ahead and nothing arrives
+	State_STATE_WAITING     State = 6   // backing off after a failure
+	State_STATE_STOPPED     State = 7   // needs an operator
+	State_STATE_STANDING_BY State = 110 // another archiver holds the lease
 )
 
 // Enum value maps for State.
 var (
 	State_name = map[int32]string{
-		0: "STATE_UNSPECIFIED",
-		1: "STATE_CONNECTING",
-		2: "STATE_CATCHING_UP",
-		3: "STATE_STREAMING",
-		4: "STATE_IDLE",
-		5: "STATE_STALLED",
-		6: "STATE_WAITING",
-		7: "STATE_STOPPED",
+		0:   "STATE_UNSPECIFIED",
+		1:   "STATE_CONNECTING",
+		2:   "STATE_CATCHING_UP",
+		3:   "STATE_STREAMING",
+		4:   "STATE_IDLE",
+		5:   "STATE_STALLED",
+		6:   "STATE_WAITING",
+		7:   "STATE_STOPPED",
+		110: "STATE_STANDING_BY",
 	}
 	State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -58,6 +60,7 @@ var (
 		"STATE_STALLED":     5,
 		"STATE_WAITING":     6,
 		"STATE_STOPPED":     7,
+		"STATE_STANDING_BY": 110,
 	}
 )
 
@@ -204,6 +207,8 @@ type Cluster struct {
 	NextVerification     *timestamppb.Timestamp `protobuf:"bytes,72,opt,name=next_verification,json=nextVerification,proto3" json:"next_verification,omitempty"`
 	Syncs                uint64                 `protobuf:"varint,100,opt,name=syncs,proto3" json:"syncs,omitempty"`                                        // of the spool's files and directory; one serves all commits that wait
 	ServerIdClash        uint32                 `protobuf:"varint,101,opt,name=server_id_clash,json=serverIdClash,proto3" json:"server_id_clash,omitempty"` // the server_id that another replica of the primary uses as well; 0 if none does
+	Lease                *Lease                 `protobuf:"bytes,110,opt,name=lease,proto3" json:"lease,omitempty"`                                         // who archives the cluster
+	Compaction           *Compaction            `protobuf:"bytes,111,opt,name=compaction,proto3" json:"compaction,omitempty"`                               // where the daemon compacts
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -504,6 +509,113 @@ func (x *Cluster) GetServerIdClash() uint32 {
 	return 0
 }
 
+func (x *Cluster) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *Cluster) GetCompaction() *Compaction {
+	if x != nil {
+		return x.Compaction
+	}
+	return nil
+}
+
+// Who archives a cluster, as this daemon last saw it.
+type Lease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ours          bool                   `protobuf:"varint,1,opt,name=ours,proto3" json:"ours,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Writer        string                 `protobuf:"bytes,3,opt,name=writer,proto3" json:"writer,omitempty"` // UUID of the archiver: of its state_dir
+	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Taken         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=taken,proto3" json:"taken,omitempty"`     // by the holder's clock
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"` // by the holder's clock, if it is not renewed
+	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`     // why it cannot be renewed or seen, while that lasts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Lease) GetOurs() bool {
+	if x != nil {
+		return x.Ours
+	}
+	return false
+}
+
+func (x *Lease) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Lease) GetWriter() string {
+	if x != nil {
+		return x.Writer
+	}
+	return ""
+}
+
+func (x *Lease) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Lease) GetTaken() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Taken
+	}
+	return nil
+}
+
+func (x *Lease) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *Lease) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // A check of the archive.
 type Verification struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -522,7 +634,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +646,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +659,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Verification) GetStarted() *timestamppb.Timestamp {
@@ -633,7 +745,7 @@ type SemiSync struct {
 
 func (x *SemiSync) Reset() {
 	*x = SemiSync{}
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +757,7 @@ func (x *SemiSync) String() string {
 func (*SemiSync) ProtoMessage() {}
 
 func (x *SemiSync) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +770,7 @@ func (x *SemiSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SemiSync.ProtoReflect.Descriptor instead.
 func (*SemiSync) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SemiSync) GetAck() string {
@@ -751,7 +863,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +875,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +888,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Point) GetFile() string {
@@ -828,7 +940,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +952,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +965,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Backup) GetId() string {
@@ -908,7 +1020,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1032,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1045,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Window) GetEarliest() *timestamppb.Timestamp {
@@ -976,7 +1088,7 @@ type Restore struct {
 
 func (x *Restore) Reset() {
 	*x = Restore{}
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1100,7 @@ func (x *Restore) String() string {
 func (*Restore) ProtoMessage() {}
 
 func (x *Restore) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1113,7 @@ func (x *Restore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restore.ProtoReflect.Descriptor instead.
 func (*Restore) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Restore) GetCluster() string {
@@ -1134,7 +1246,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_proto_status_status_proto_msgTypes[8]
+	mi := &file_proto_status_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1258,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[8]
+	mi := &file_proto_status_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1271,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Phase) GetPhase() string {
@@ -1192,7 +1304,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_proto_status_status_proto_msgTypes[9]
+	mi := &file_proto_status_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1316,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[9]
+	mi := &file_proto_status_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1329,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Expiry) GetFinished() *timestamppb.Timestamp {
@@ -1269,6 +1381,107 @@ func (x *Expiry) GetWindowBegins() *timestamppb.Timestamp {
 	return nil
 }
 
+// What the daemon compacted since it started.
+type Compaction struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Finished       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=finished,proto3" json:"finished,omitempty"`  // the last run that had something to do
+	Segments       uint64                 `protobuf:"varint,2,opt,name=segments,proto3" json:"segments,omitempty"` // that were put together
+	Into           uint64                 `protobuf:"varint,3,opt,name=into,proto3" json:"into,omitempty"`
+	Bytes          uint64                 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`                                         // plain
+	RemovedObjects uint64                 `protobuf:"varint,5,opt,name=removed_objects,json=removedObjects,proto3" json:"removed_objects,omitempty"` // of segments replaced a grace before
+	KeptBytes      uint64                 `protobuf:"varint,6,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`                // in the spool, archived and waiting to be compacted
+	Failures       uint64                 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`
+	Error          string                 `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"` // of the last run
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Compaction) Reset() {
+	*x = Compaction{}
+	mi := &file_proto_status_status_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compaction) ProtoMessage() {}
+
+func (x *Compaction) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compaction.ProtoReflect.Descriptor instead.
+func (*Compaction) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Compaction) GetFinished() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
+func (x *Compaction) GetSegments() uint64 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *Compaction) GetInto() uint64 {
+	if x != nil {
+		return x.Into
+	}
+	return 0
+}
+
+func (x *Compaction) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Compaction) GetRemovedObjects() uint64 {
+	if x != nil {
+		return x.RemovedObjects
+	}
+	return 0
+}
+
+func (x *Compaction) GetKeptBytes() uint64 {
+	if x != nil {
+		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Compaction) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Compaction) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 var File_proto_status_status_proto protoreflect.FileDescriptor
 
 const file_proto_status_status_proto_rawDesc = "" +
@@ -1279,7 +1492,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
 	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\x125\n" +
-	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xd9\r\n" +
+	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xca\x0e\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -1324,7 +1537,19 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x14running_verification\x18G \x01(\v2 .tidemark.status.v1.VerificationR\x13runningVerification\x12G\n" +
 	"\x11next_verification\x18H \x01(\v2\x1a.google.protobuf.TimestampR\x10nextVerification\x12\x14\n" +
 	"\x05syncs\x18d \x01(\x04R\x05syncs\x12&\n" +
-	"\x0fserver_id_clash\x18e \x01(\rR\rserverIdClash\"\xb8\x02\n" +
+	"\x0fserver_id_clash\x18e \x01(\rR\rserverIdClash\x12/\n" +
+	"\x05lease\x18n \x01(\v2\x19.tidemark.status.v1.LeaseR\x05lease\x12>\n" +
+	"\n" +
+	"compaction\x18o \x01(\v2\x1e.tidemark.status.v1.CompactionR\n" +
+	"compaction\"\xdb\x01\n" +
+	"\x05Lease\x12\x12\n" +
+	"\x04ours\x18\x01 \x01(\bR\x04ours\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x16\n" +
+	"\x06writer\x18\x03 \x01(\tR\x06writer\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x120\n" +
+	"\x05taken\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05taken\x124\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x14\n" +
+	"\x05error\x18\a \x01(\tR\x05error\"\xb8\x02\n" +
 	"\fVerification\x124\n" +
 	"\astarted\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x126\n" +
 	"\bfinished\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfinished\x12\x12\n" +
@@ -1399,7 +1624,18 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\rdeleted_bytes\x18\x04 \x01(\x04R\fdeletedBytes\x12'\n" +
 	"\x0frefused_objects\x18\x05 \x01(\x04R\x0erefusedObjects\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12?\n" +
-	"\rwindow_begins\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fwindowBegins*\xa9\x01\n" +
+	"\rwindow_begins\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fwindowBegins\"\x84\x02\n" +
+	"\n" +
+	"Compaction\x126\n" +
+	"\bfinished\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bfinished\x12\x1a\n" +
+	"\bsegments\x18\x02 \x01(\x04R\bsegments\x12\x12\n" +
+	"\x04into\x18\x03 \x01(\x04R\x04into\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\x12'\n" +
+	"\x0fremoved_objects\x18\x05 \x01(\x04R\x0eremovedObjects\x12\x1d\n" +
+	"\n" +
+	"kept_bytes\x18\x06 \x01(\x04R\tkeptBytes\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\x04R\bfailures\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error*\xc0\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_CONNECTING\x10\x01\x12\x15\n" +
@@ -1409,7 +1645,8 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"STATE_IDLE\x10\x04\x12\x11\n" +
 	"\rSTATE_STALLED\x10\x05\x12\x11\n" +
 	"\rSTATE_WAITING\x10\x06\x12\x11\n" +
-	"\rSTATE_STOPPED\x10\aB\x17Z\x15tidemark/proto/statusb\x06proto3"
+	"\rSTATE_STOPPED\x10\a\x12\x15\n" +
+	"\x11STATE_STANDING_BY\x10nB\x17Z\x15tidemark/proto/statusb\x06proto3"
 
 var (
 	file_proto_status_status_proto_rawDescOnce sync.Once
@@ -1424,59 +1661,66 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
 	(*Cluster)(nil),               // 2: tidemark.status.v1.Cluster
-	(*Verification)(nil),          // 3: tidemark.status.v1.Verification
-	(*SemiSync)(nil),              // 4: tidemark.status.v1.SemiSync
-	(*Point)(nil),                 // 5: tidemark.status.v1.Point
-	(*Backup)(nil),                // 6: tidemark.status.v1.Backup
-	(*Window)(nil),                // 7: tidemark.status.v1.Window
-	(*Restore)(nil),               // 8: tidemark.status.v1.Restore
-	(*Phase)(nil),                 // 9: tidemark.status.v1.Phase
-	(*Expiry)(nil),                // 10: tidemark.status.v1.Expiry
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*Lease)(nil),                 // 3: tidemark.status.v1.Lease
+	(*Verification)(nil),          // 4: tidemark.status.v1.Verification
+	(*SemiSync)(nil),              // 5: tidemark.status.v1.SemiSync
+	(*Point)(nil),                 // 6: tidemark.status.v1.Point
+	(*Backup)(nil),                // 7: tidemark.status.v1.Backup
+	(*Window)(nil),                // 8: tidemark.status.v1.Window
+	(*Restore)(nil),               // 9: tidemark.status.v1.Restore
+	(*Phase)(nil),                 // 10: tidemark.status.v1.Phase
+	(*Expiry)(nil),                // 11: tidemark.status.v1.Expiry
+	(*Compaction)(nil),            // 12: tidemark.status.v1.Compaction
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	11, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	11, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	13, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	13, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
-	8,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
+	9,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
 	0,  // 4: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	5,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	5,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	5,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	5,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	11, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	6,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	6,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	7,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	4,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	11, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	10, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
-	3,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
-	3,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
-	11, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
-	11, // 19: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
-	11, // 20: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
-	11, // 21: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	11, // 22: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	11, // 23: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	11, // 24: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	11, // 25: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	11, // 26: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	9,  // 27: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
-	11, // 28: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
-	11, // 29: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
-	11, // 30: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
-	11, // 31: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	6,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	6,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	6,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	6,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	13, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	7,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	7,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	8,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	5,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	13, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	11, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
+	4,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
+	4,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
+	13, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
+	3,  // 19: tidemark.status.v1.Cluster.lease:type_name -> tidemark.status.v1.Lease
+	12, // 20: tidemark.status.v1.Cluster.compaction:type_name -> tidemark.status.v1.Compaction
+	13, // 21: tidemark.status.v1.Lease.taken:type_name -> google.protobuf.Timestamp
+	13, // 22: tidemark.status.v1.Lease.expires:type_name -> google.protobuf.Timestamp
+	13, // 23: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
+	13, // 24: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
+	13, // 25: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	13, // 26: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	13, // 27: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	13, // 28: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	13, // 29: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	13, // 30: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	10, // 31: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
+	13, // 32: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
+	13, // 33: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
+	13, // 34: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
+	13, // 35: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
+	13, // 36: tidemark.status.v1.Compaction.finished:type_name -> google.protobuf.Timestamp
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -1490,7 +1734,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
