@@ -83,7 +83,7 @@ type Options struct {
 type Archiver struct {
 	o     Options
 	disk  counted // is o.FS
-	lock  *durable.Lock
+	lock  durable.Held
 	state *state
 
 	mu      sync.Mutex
@@ -110,7 +110,7 @@ func Open(ctx context.Context, o Options) (*Archiver, error) {
 		return nil, fault.New(fault.Config, "make the spool directory", o.Dir, err).
 			WithHint("Give the user that runs tidemark a state_dir it may write to.")
 	}
-	lock, err := durable.TryLock(filepath.Join(o.Dir, "lock"))
+	lock, err := o.FS.TryLock(filepath.Join(o.Dir, "lock"))
 	if errors.Is(err, durable.ErrLocked) {
 		return nil, fault.New(fault.Locked, "open the spool", o.Dir, errors.New("another process uses it")).
 			WithHint("Stop the other `tidemark run`, or give this one a state_dir of its own.")
