@@ -153,6 +153,9 @@ func (w *workspace) wipe() error {
 			return err
 		}
 	}
+	if err := w.fsys.SyncDir(w.target); err != nil { // or the marker could go, and they stay
+		return err
+	}
 	return durable.Remove(w.fsys, filepath.Join(w.target, marker))
 }
 
