@@ -35,7 +35,8 @@ var sideways = []edge{
 	{from: "internal/compact", to: "internal/verify", inTests: true},  // and what is compacted
 	{from: "archiver", to: "internal/verify", inTests: true},          // and what a crash of the archiver leaves
 	{from: "internal/expire", to: "internal/verify", inTests: true},   // what is left is whole,
-	{from: "internal/expire", to: "restore", inTests: true},           // and restores
+	{from: "internal/expire", to: "restore", inTests: true},           // and restores,
+	{from: "internal/expire", to: "internal/compact", inTests: true},  // compacted or not
 	{from: "storage/cloud", to: "storage"},                            // what these three share
 	{from: "storage/s3", to: "storage/cloud"},
 	{from: "storage/gcs", to: "storage/cloud"},

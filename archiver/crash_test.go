@@ -25,7 +25,7 @@ const torn = 3
 const everyDay = 60
 
 // TestCrash loses power before every step of a session, that is before everything it does to a file of the
-// spool or the archive; what was not synced is lost, kept, or torn. It also kills the process alone there:
+// spool or the archive; what was not synced is lost, kept, or torn, in both of them or in one. It also kills the process alone there:
 // then the next one finds what was not synced, goes on from it, and loses power in its turn. Whatever is left,
 // what was reported is there, all that is committed is whole, the next start needs nobody, and in the end the
 // archive is the primary's log, byte for byte.
@@ -71,7 +71,7 @@ func (c *campaign) whole(t *testing.T) int {
 	steps := 0
 	for i := range uint64(6) {
 		m := durabletest.NewMortal(durabletest.NewMem(), 0)
-		s := sessionOn(t, m, c.p, Ack(i%3), rand.New(rand.NewPCG(c.seed, i)), new(claims))
+		s := sessionOn(t, m, m, c.p, Ack(i%3), rand.New(rand.NewPCG(c.seed, i)), new(claims))
 		if err := s.run(); err != nil {
 			t.Fatal(err)
 		}
@@ -96,16 +96,19 @@ func (c *campaign) at(t *testing.T, at int) {
 	if l.said.acked.File != "" {
 		c.acks.Add(1)
 	}
-	c.crash(t, l, durabletest.Lost, rng)
-	c.crash(t, l, durabletest.Kept, rng)
+	for _, spool := range []durabletest.Fate{durabletest.Lost, durabletest.Kept} {
+		for _, archive := range []durabletest.Fate{durabletest.Lost, durabletest.Kept} {
+			c.crash(t, l, spool, archive, rng)
+		}
+	}
 	for range torn {
-		c.crash(t, l, durabletest.Torn, rng)
+		c.crash(t, l, durabletest.Torn, durabletest.Torn, rng)
 	}
 	soon := []int{12, 150}[rng.IntN(2)] // within the recovery, or later
 	if c.live(t, l, 1+rng.IntN(soon), rng); l.Dead() {
 		c.kills.Add(1)
-		c.crash(t, l, durabletest.Lost, rng)
-		c.crash(t, l, durabletest.Torn, rng)
+		c.crash(t, l, durabletest.Lost, durabletest.Lost, rng)
+		c.crash(t, l, durabletest.Torn, durabletest.Torn, rng)
 	}
 }
 
@@ -121,24 +124,24 @@ type life struct {
 // live runs the session in a process that dies before a step.
 func (c *campaign) live(t *testing.T, l *life, at int, rng *rand.Rand) {
 	l.Mortal = durabletest.NewMortal(l.disk, at)
-	err := sessionOn(t, l.Mortal, c.p, l.ack, rng, l.said).run()
+	err := sessionOn(t, l.Mortal, l.Mortal, c.p, l.ack, rng, l.said).run()
 	l.log = append(append(l.log, "a process begins"), durabletest.Steps(l.Log())...)
 	if err != nil && !l.Dead() {
 		t.Fatalf("seed %d: a process that is alive: %v\n%s", c.seed, err, strings.Join(l.log, "\n"))
 	}
 }
 
-// crash starts again on what a loss of power leaves.
-func (c *campaign) crash(t *testing.T, l *life, fate durabletest.Fate, rng *rand.Rand) {
+// crash starts again on what a loss of power leaves; the spool and the archive may be on disks of their own.
+func (c *campaign) crash(t *testing.T, l *life, spool, archive durabletest.Fate, rng *rand.Rand) {
 	c.crashes.Add(1)
-	left := l.disk.Crash(fate, rng)
-	t.Run(fate.String(), func(t *testing.T) {
+	leftSpool, leftArchive := l.disk.Crash(spool, rng), l.disk.Crash(archive, rng)
+	t.Run(fmt.Sprintf("spool %s, archive %s", spool, archive), func(t *testing.T) {
 		defer func() {
 			if t.Failed() {
 				t.Logf("TIDEMARK_SEED=%d, ack %d, reported %+v, after these steps:\n%s", c.seed, l.ack, *l.said, strings.Join(l.log, "\n"))
 			}
 		}()
-		s := sessionOn(t, left, c.p, l.ack, nil, l.said)
+		s := sessionOn(t, leftSpool, leftArchive, c.p, l.ack, nil, l.said)
 		s.p.waits = false
 		s.committed()
 		s.reported()

@@ -179,11 +179,17 @@ func benchOn(t testing.TB, fsys durable.FS, dir string) *bench {
 	b := &bench{t: t, dir: dir}
 	b.options = Options{Timeline: 1, Dir: b.dir + "/spool", FS: fsys, Clock: instant{}, Log: zap.NewNop(), Version: "test",
 		MaxAge: time.Hour, MaxSize: 1 << 20, MaxSpool: 1 << 40, HeadAge: time.Hour}
+	b.archiveOn(fsys)
+	return b
+}
+
+// archiveOn lets the archive be on another file system than the spool.
+func (b *bench) archiveOn(fsys durable.FS) {
+	b.t.Helper()
 	var err error
 	if b.store, err = file.New(fsys, b.dir+"/archive"); err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	return b
 }
 
 // unsynced is a file system that syncs nothing, for tests of many files.
@@ -203,11 +209,8 @@ func (unsyncedFile) Sync() error { return nil }
 // unsynced makes a bench that is fast and not durable.
 func (b *bench) unsynced() *bench {
 	b.t.Helper()
-	store, err := file.New(unsynced{}, b.dir+"/archive")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.options.FS, b.store = unsynced{}, store
+	b.options.FS = unsynced{}
+	b.archiveOn(unsynced{})
 	return b
 }
 

@@ -10,7 +10,6 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/durable/durabletest"
 	"tidemark/internal/gtid"
-	"tidemark/storage/file"
 )
 
 // TestOrder holds the order in which a segment goes through the spool into the archive, and of what a restart
@@ -21,10 +20,7 @@ func TestOrder(t *testing.T) {
 	disk := durabletest.NewMem()
 	spool, archive := durabletest.New(disk, nil), durabletest.New(disk, nil)
 	b := benchOn(t, spool, "/tidemark")
-	var err error
-	if b.store, err = file.New(archive, "/tidemark/archive"); err != nil {
-		t.Fatal(err)
-	}
+	b.archiveOn(archive)
 	if _, err := catalog.Create(ctx, b.store, "shop", "test", gtid.MariaDB, time.Now()); err != nil {
 		t.Fatal(err)
 	}

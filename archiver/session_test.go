@@ -19,7 +19,7 @@ import (
 )
 
 // session is a script of what a daemon does: it archives through two connections, the first of which breaks,
-// closes, takes a base backup, opens again and archives the rest. Spool and archive are on one file system.
+// closes, takes a base backup, opens again and archives the rest. Spool and archive are in /tidemark.
 type session struct {
 	b    *bench
 	p    *primary
@@ -33,10 +33,11 @@ type claims struct {
 	base                     bool // the base backup exists
 }
 
-// sessionOn begins a session of a primary on a file system, whatever an earlier one left there.
-func sessionOn(t testing.TB, fsys durable.FS, p *primary, ack Ack, rng *rand.Rand, said *claims) *session {
+// sessionOn begins a session of a primary, whatever an earlier one left of spool and archive.
+func sessionOn(t testing.TB, spool, archive durable.FS, p *primary, ack Ack, rng *rand.Rand, said *claims) *session {
 	t.Helper()
-	b := benchOn(t, fsys, "/tidemark")
+	b := benchOn(t, spool, "/tidemark")
+	b.archiveOn(archive)
 	b.options.MaxSize, b.options.MaxAge, b.options.HeadAge, b.options.Ack = 8000, 5*time.Millisecond, 3*time.Millisecond, ack
 	own := &primary{names: p.names, logs: p.logs, waits: ack != AckNone, pause: time.Millisecond}
 	return &session{b: b, p: own, rng: rng, said: said}
