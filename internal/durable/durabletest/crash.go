@@ -34,6 +34,31 @@ func (m *Mem) Crash(fate Fate, rng *rand.Rand) *Mem {
 	return &Mem{root: c.survivor(m.root)}
 }
 
+// Clone returns another file system in the same state, synced or not, without its locks and open files.
+func (m *Mem) Clone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &Mem{root: m.root.clone(make(map[*node]*node))}
+}
+
+func (n *node) clone(done map[*node]*node) *node {
+	if n == nil || done[n] != nil {
+		return done[n]
+	}
+	c := &node{isDir: n.isDir, mod: n.mod, data: bytes.Clone(n.data), disk: n.disk, names: maps.Clone(n.names), kept: maps.Clone(n.kept)}
+	done[n] = c
+	for _, names := range []map[string]*node{c.names, c.kept} {
+		for name, below := range names {
+			names[name] = below.clone(done)
+		}
+	}
+	for _, ch := range n.changes {
+		ch.to = ch.to.clone(done)
+		c.changes = append(c.changes, ch)
+	}
+	return c
+}
+
 // crash is one loss of power.
 type crash struct {
 	fate Fate

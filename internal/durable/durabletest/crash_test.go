@@ -121,8 +121,15 @@ func TestCrash(t *testing.T) {
 			if tt.lost == tt.kept && len(slices.Compact(slices.Sorted(slices.Values(seen)))) > 1 {
 				t.Errorf("what was synced is torn: %q", seen)
 			}
+			twin := m.Clone()
+			if got := content(t, twin.Crash(durabletest.Lost, nil)); got != tt.lost || content(t, twin) != tt.kept {
+				t.Errorf("a clone has %q, and loses all but %q", content(t, twin), got)
+			}
+			if err := errors.Join(write(twin, "/d/more", true), twin.SyncDir("/d")); err != nil {
+				t.Fatal(err)
+			}
 			if got := content(t, m); got != tt.kept {
-				t.Errorf("the crash has changed what was before it: %q", got)
+				t.Errorf("a crash or a clone has changed what they are of: %q", got)
 			}
 		})
 	}
