@@ -44,7 +44,7 @@ func TestCrash(t *testing.T) {
 	}
 	stride := max(1, steps/points)
 	t.Run("step", func(t *testing.T) {
-		for at := 1 + int(seed)&0xffff%stride; at <= steps; at += stride {
+		for at := 1 + int(seed%uint64(stride)); at <= steps; at += stride {
 			t.Run(fmt.Sprint(at), func(t *testing.T) {
 				t.Parallel()
 				c.at(t, at)
