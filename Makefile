@@ -40,10 +40,10 @@ else
 endif
 
 # The tests that depend on chance; docs/reliability.md has what they found.
-RUN ?= TestKill|TestTargets|TestLedger|TestRelaySpace|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestFaults|TestKillPrimary|TestDamages|TestFaultyStorage|TestTakeOver
+RUN ?= TestKill|TestTargets|TestLedger|TestRelaySpace|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestCrashRetention|TestFaults|TestKillPrimary|TestDamages|TestFaultyStorage|TestTakeOver
 .PHONY: campaign
 campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
-	go test ./archiver ./integration/archive ./integration/restoring ./integration/failover ./integration/stress ./integration/verifying -run '^($(RUN))$$' -count=1 -v -timeout 24h
+	go test ./archiver ./internal/expire ./integration/archive ./integration/restoring ./integration/failover ./integration/stress ./integration/verifying -run '^($(RUN))$$' -count=1 -v -timeout 24h
 
 .PHONY: test-short
 test-short: ## the tests that need no server

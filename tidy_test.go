@@ -33,8 +33,10 @@ var sideways = []edge{
 	{from: "storage/azure", to: "storage"},
 	{from: "internal/transfer", to: "internal/verify", inTests: true}, // what is copied is verified
 	{from: "internal/compact", to: "internal/verify", inTests: true},  // and what is compacted
+	{from: "archiver", to: "internal/verify", inTests: true},          // and what a crash of the archiver leaves
 	{from: "internal/expire", to: "internal/verify", inTests: true},   // what is left is whole,
-	{from: "internal/expire", to: "restore", inTests: true},           // and restores
+	{from: "internal/expire", to: "restore", inTests: true},           // and restores,
+	{from: "internal/expire", to: "internal/compact", inTests: true},  // compacted or not
 	{from: "internal/lease", to: "restore", inTests: true},            // taken in an archive of files
 	{from: "storage/cloud", to: "storage"},                            // what these three share
 	{from: "storage/s3", to: "storage/cloud"},

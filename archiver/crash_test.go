@@ -2,283 +2,199 @@ package archiver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"tidemark/internal/durable"
+	"tidemark/internal/catalog"
+	"tidemark/internal/clock"
 	"tidemark/internal/durable/durabletest"
-	"tidemark/storage/file"
+	"tidemark/internal/fault"
+	"tidemark/internal/verify"
 )
 
-var errDead = errors.New("the process is dead")
+// torn is how many ways of tearing are tried at each step.
+const torn = 3
 
-// mortal is a file system whose process dies at one operation: that one and all after it fail. With
-// power the machine dies too, and what was not synced is lost.
-type mortal struct {
-	*durabletest.FS
-	disk *syncing
+// everyDay is how many steps of the session are tried unless TIDEMARK_N says more.
+const everyDay = 60
 
-	mu   sync.Mutex
-	ops  int
-	at   int // the operation that it dies at; 0: never
-	dead bool
-	then func() // called at death
-}
-
-func newMortal(at int) *mortal {
-	m := &mortal{at: at, disk: &syncing{FS: durable.OS{}}}
-	m.FS = durabletest.New(m.disk, func(string, string) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.ops++; m.ops == m.at {
-			m.dead = true
-			if m.then != nil {
-				m.then()
-			}
-		}
-		if m.dead {
-			return errDead
-		}
-		return nil
-	})
-	return m
-}
-
-func (m *mortal) died() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.dead }
-
-// whenDead calls f when the process dies, or at once if it has.
-func (m *mortal) whenDead(f func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.then = f; m.dead {
-		f()
-	}
-}
-
-// syncing knows how much of each file was synced. A file of an earlier process counts as synced.
-type syncing struct {
-	durable.FS
-	sizes sync.Map // of path to int64
-}
-
-func (s *syncing) Create(path string) (durable.File, error) {
-	f, err := s.FS.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	s.sizes.Store(path, int64(0))
-	return &syncedFile{f, s}, nil
-}
-
-func (s *syncing) Append(path string) (durable.File, error) {
-	f, err := s.FS.Append(path)
-	if err != nil {
-		return nil, err
-	}
-	return &syncedFile{f, s}, nil
-}
-
-func (s *syncing) Rename(from, to string) error {
-	err := s.FS.Rename(from, to)
-	if n, ok := s.sizes.LoadAndDelete(from); ok && err == nil {
-		s.sizes.Store(to, n)
-	}
-	return err
-}
-
-type syncedFile struct {
-	durable.File
-	s *syncing
-}
-
-func (f *syncedFile) Sync() error {
-	info, err := f.File.Stat()
-	if err != nil {
-		return err
-	}
-	if err := f.File.Sync(); err != nil {
-		return err
-	}
-	f.s.sizes.Store(f.Name(), info.Size())
-	return nil
-}
-
-func (f *syncedFile) Truncate(size int64) error {
-	if n, ok := f.s.sizes.Load(f.Name()); ok && n.(int64) > size {
-		f.s.sizes.Store(f.Name(), size)
-	}
-	return f.File.Truncate(size)
-}
-
-// lose does to the files what a loss of power may: bytes that were not synced are cut off, or are
-// zeros or others.
-func lose(t *testing.T, dir string, s *syncing, rng *rand.Rand) {
-	t.Helper()
-	s.sizes.Range(func(k, v any) bool {
-		path, synced := k.(string), v.(int64)
-		data, err := os.ReadFile(path)
-		if err != nil || int64(len(data)) <= synced || !strings.HasPrefix(path, dir) {
-			return true
-		}
-		data = data[:synced+rng.Int64N(int64(len(data))-synced+1)]
-		if lost := data[synced:]; len(lost) > 0 {
-			switch rng.IntN(3) {
-			case 0:
-				clear(lost[rng.IntN(len(lost)):])
-			case 1:
-				lost[rng.IntN(len(lost))] ^= 0x40
-			}
-		}
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return true
-	})
-}
-
-// session archives in two connections, the first of which breaks, and closes in between. It returns
-// when the process has died, or all is done.
-func session(b *bench, p *primary, rng *rand.Rand) error {
-	for _, limit := range []int{20_000 + rng.IntN(20_000), 0} {
-		a, err := b.open()
-		if err != nil {
-			return err
-		}
-		r := run(a)
-		err = feed(a, p, 4000, limit)
-		if err == nil || errors.Is(err, errEnd) {
-			err = feed(a, p, 1<<20, limit*2) // the same process connects again
-		}
-		if limit > 0 { // give it time to upload, or not
-			time.Sleep(time.Duration(rng.IntN(10)) * time.Millisecond)
-		}
-		if !errors.Is(err, errEnd) {
-			r.kill()
-			return err
-		}
-		if err := r.stop(); err != nil {
-			r.kill()
-			return err
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		if m, ok := b.options.FS.(*mortal); ok {
-			m.whenDead(cancel)
-		}
-		err = a.Close(ctx)
-		cancel()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func crashBench(t *testing.T, fs durable.FS) *bench {
-	t.Helper()
-	b := newBench(t)
-	b.options.FS, b.options.MaxSize, b.options.MaxAge, b.options.HeadAge = fs, 8000, 5*time.Millisecond, 3*time.Millisecond
-	store, err := file.New(fs, b.dir+"/archive")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.store = store
-	return b
-}
-
-// keptAcked fails unless what was acknowledged is as safe as promised: in the spool, or in the archive
-// alone.
-func (b *bench) keptAcked(p *primary) {
-	b.t.Helper()
-	if len(p.acked) == 0 {
-		return
-	}
-	a := b.mustOpen()
-	s := a.Stats()
-	run(a).kill()
-	at := s.Spooled.Point
-	if b.options.Ack == AckArchive {
-		at = s.Archived.Point
-	}
-	if last := slices.MaxFunc(p.acked, p.order); p.order(at, last) < 0 {
-		b.t.Errorf("%s was acknowledged, and %s is safe (%d)", last, at, b.options.Ack)
-	}
-}
-
-// TestCrash kills the process, and in turn the machine, at every operation on a file. Whatever comes
-// next finds all that was archived and all that was acknowledged, and in the end the archive is the
-// primary's log, byte for byte.
+// TestCrash loses power before every step of a session, that is before everything it does to a file of the
+// spool or the archive; what was not synced is lost, kept, or torn, in both of them or in one. It also kills the process alone there:
+// then the next one finds what was not synced, goes on from it, and loses power in its turn. Whatever is left,
+// what was reported is there, all that is committed is whole, the next start needs nobody, and in the end the
+// archive is the primary's log, byte for byte.
 func TestCrash(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if s, err := strconv.ParseUint(os.Getenv("TIDEMARK_SEED"), 10, 64); err == nil {
 		seed = s
 	}
-	p := sample(1, 3000, 9000)
-	whole := newMortal(0)
-	b := crashBench(t, whole)
-	if err := session(b, p, rand.New(rand.NewPCG(seed, 0))); err != nil {
-		t.Fatal(err)
-	}
-	all := whole.ops
-	b.check(p, nil)
-	step := 7
+	c := &campaign{seed: seed, p: sample(1, 3000, 9000)}
+	steps := c.whole(t)
+	points := everyDay
 	if n, err := strconv.Atoi(os.Getenv("TIDEMARK_N")); err == nil && n > 0 {
-		step = max(1, all/n)
+		points = n
 	} else if testing.Short() {
-		step = 25
+		points = 15
 	}
-	rng := rand.New(rand.NewPCG(seed, 1))
-	crashes, acks := 0, 0
-	for at := 1 + rng.IntN(step); at < all; at += step {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
-			m := newMortal(at)
-			b := crashBench(t, durable.OS{})
-			b.options.FS, b.options.Ack, b.options.Keep = m, Ack(rng.IntN(3)), int64(rng.IntN(2))<<20
-			p.waits, p.acked = b.options.Ack != AckNone, nil
-			store, err := file.New(m, b.dir+"/archive")
-			if err != nil {
-				return // died at once
-			}
-			b.store = store
-			_ = session(b, p, rng) // ends where the crash comes
-			after := crashBench(t, durable.OS{})
-			after.dir, after.options.Dir, after.options.Ack, after.options.Keep = b.dir, b.options.Dir, b.options.Ack, b.options.Keep
-			if after.store, err = file.Open(filepath.Join(b.dir, "archive")); err != nil {
-				t.Fatal(err)
-			}
-			if m.died() {
-				if crashes++; crashes%2 == 0 {
-					lose(t, b.dir, m.disk, rng)
-				}
-				acks += len(p.acked)
-				after.keptAcked(p)
-				p.waits = false
-				// Twice: after the recovery there must be nothing left to do.
-				after.finish(p)
-				after.finish(p)
-			}
-			after.check(p, nil)
-			a := after.mustOpen()
-			if kept := keeping(t, a); after.options.Keep == 0 && len(kept) > 0 {
-				t.Errorf("kept are %v", kept)
-			}
-			run(a).kill()
+	stride := max(1, steps/points)
+	t.Run("step", func(t *testing.T) {
+		for at := 1 + int(seed%uint64(stride)); at <= steps; at += stride {
+			t.Run(fmt.Sprint(at), func(t *testing.T) {
+				t.Parallel()
+				c.at(t, at)
+			})
+		}
+	})
+	t.Logf("seed %d: a session of %d steps, ended at %d of them: %d losses of power, %d kills before one, %d acknowledgements",
+		seed, steps, c.deaths.Load(), c.crashes.Load(), c.kills.Load(), c.acks.Load())
+	if c.acks.Load() == 0 || c.kills.Load() == 0 {
+		t.Error("nothing was acknowledged, or nothing killed")
+	}
+}
+
+// campaign is crashes of one session.
+type campaign struct {
+	seed uint64
+	p    *primary
+
+	deaths, crashes, kills, acks atomic.Int64
+}
+
+// whole runs sessions that do not crash, and returns how many steps the longest has.
+func (c *campaign) whole(t *testing.T) int {
+	steps := 0
+	for i := range uint64(6) {
+		m := durabletest.NewMortal(durabletest.NewMem(), 0)
+		s := sessionOn(t, m, m, c.p, Ack(i%3), int64(i%2)<<20, rand.New(rand.NewPCG(c.seed, i)), new(claims))
+		if err := s.run(); err != nil {
+			t.Fatal(err)
+		}
+		s.b.check(c.p, nil)
+		steps = max(steps, m.Steps())
+	}
+	return steps
+}
+
+// at ends a session before one of its steps, in each way.
+func (c *campaign) at(t *testing.T, at int) {
+	rng := rand.New(rand.NewPCG(c.seed, uint64(at)))
+	var l *life
+	for try := 0; l == nil || !l.Dead(); try++ { // a session is not always as long as the longest
+		if try == 20 {
+			return
+		}
+		l = &life{ack: Ack(rng.IntN(3)), keep: int64(rng.IntN(2)) << 20, disk: durabletest.NewMem(), said: new(claims)}
+		c.live(t, l, at, rng)
+	}
+	c.deaths.Add(1)
+	if l.said.acked.File != "" {
+		c.acks.Add(1)
+	}
+	for _, spool := range []durabletest.Fate{durabletest.Lost, durabletest.Kept} {
+		for _, archive := range []durabletest.Fate{durabletest.Lost, durabletest.Kept} {
+			c.crash(t, l, spool, archive, rng)
+		}
+	}
+	for range torn {
+		c.crash(t, l, durabletest.Torn, durabletest.Torn, rng)
+	}
+	soon := []int{12, 150}[rng.IntN(2)] // within the recovery, or later
+	if c.live(t, l, 1+rng.IntN(soon), rng); l.Dead() {
+		c.kills.Add(1)
+		c.crash(t, l, durabletest.Lost, durabletest.Lost, rng)
+		c.crash(t, l, durabletest.Torn, durabletest.Torn, rng)
+	}
+}
+
+// life is one process after the other on a disk.
+type life struct {
+	*durabletest.Mortal // the present one
+	ack                 Ack
+	keep                int64 // for compaction
+	disk                *durabletest.Mem
+	said                *claims
+	log                 []string // steps
+}
+
+// live runs the session in a process that dies before a step.
+func (c *campaign) live(t *testing.T, l *life, at int, rng *rand.Rand) {
+	l.Mortal = durabletest.NewMortal(l.disk, at)
+	err := sessionOn(t, l.Mortal, l.Mortal, c.p, l.ack, l.keep, rng, l.said).run()
+	l.log = append(append(l.log, "a process begins"), durabletest.Steps(l.Log())...)
+	if err != nil && !l.Dead() {
+		t.Fatalf("seed %d: a process that is alive: %v\n%s", c.seed, err, strings.Join(l.log, "\n"))
+	}
+}
+
+// crash starts again on what a loss of power leaves; the spool and the archive may be on disks of their own.
+func (c *campaign) crash(t *testing.T, l *life, spool, archive durabletest.Fate, rng *rand.Rand) {
+	c.crashes.Add(1)
+	leftSpool, leftArchive := l.disk.Crash(spool, rng), l.disk.Crash(archive, rng)
+	t.Run(fmt.Sprintf("spool %s, archive %s", spool, archive), func(t *testing.T) {
+		defer func() {
 			if t.Failed() {
-				log := m.Log()
-				t.Logf("seed %d, operation %d, power %v: %s", seed, at, crashes%2 == 0, strings.Join(log[max(0, len(log)-20):], "\n"))
+				t.Logf("TIDEMARK_SEED=%d, ack %d, keep %d, reported %+v, after these steps:\n%s", c.seed, l.ack, l.keep, *l.said, strings.Join(l.log, "\n"))
 			}
-		})
+		}()
+		s := sessionOn(t, leftSpool, leftArchive, c.p, l.ack, l.keep, nil, l.said)
+		s.p.waits = false
+		s.committed()
+		s.reported()
+		// Twice: after the recovery there must be nothing left to do.
+		s.b.finish(s.p)
+		s.b.finish(s.p)
+		s.b.check(s.p, nil)
+		s.committed()
+	})
+}
+
+// committed fails unless all is whole that a manifest names, down to its bytes, and as far as the spool knows.
+func (s *session) committed() {
+	s.b.t.Helper()
+	ctx := context.Background()
+	c, err := catalog.Open(ctx, s.b.store, "shop", "test")
+	if fault.Is(err, fault.NoArchive) && s.said.archived.File == "" && !s.said.base {
+		return
 	}
-	t.Logf("seed %d: %d crashes among %d operations, %d acknowledgements before them", seed, crashes, all, acks)
-	if acks == 0 {
-		t.Error("nothing was acknowledged")
+	if err != nil {
+		s.b.t.Fatal(err)
+	}
+	anchor, err := ReadAnchor(s.b.options.FS, s.b.options.Dir)
+	if err != nil {
+		s.b.t.Fatal(err)
+	}
+	r, err := verify.Run(ctx, c, verify.Options{Data: true, Anchor: anchor, Clock: clock.System{}})
+	if err != nil {
+		s.b.t.Errorf("verify: %v", err)
+	}
+	if r != nil && err != nil {
+		s.b.t.Errorf("%+v", r.Findings)
+	}
+	if r != nil && s.said.base && r.Bases == 0 {
+		s.b.t.Error("the base backup is lost")
+	}
+}
+
+// reported fails unless the next archiver finds all that was reported, where it was reported to be.
+func (s *session) reported() {
+	s.b.t.Helper()
+	a := s.b.mustOpen()
+	if kept := keeping(s.b.t, a); s.b.options.Keep == 0 && len(kept) > 0 {
+		s.b.t.Errorf("kept are %v", kept)
+	}
+	stats := a.Stats()
+	run(a).kill()
+	spooled, archived, acked := stats.Spooled.Point, stats.Archived.Point, stats.Spooled.Point
+	if s.b.options.Ack == AckArchive {
+		acked = archived
+	}
+	if s.p.order(spooled, s.said.spooled) < 0 || s.p.order(archived, s.said.archived) < 0 || s.p.order(acked, s.said.acked) < 0 {
+		s.b.t.Errorf("%s is spooled and %s archived", spooled, archived)
 	}
 }

@@ -32,7 +32,8 @@ type primary struct {
 	names []string
 	logs  []*binlogtest.Log
 
-	waits bool // commits wait for acknowledgements
+	waits bool          // commits wait for acknowledgements
+	pause time.Duration // between two pieces of what it sends
 	mu    sync.Mutex
 	acked []binlog.Point
 }
@@ -95,9 +96,12 @@ type piecewise struct {
 	n    int
 	err  error
 	wait <-chan struct{} // before the end, until it is closed; may be nil
+
+	pause time.Duration // before each piece
 }
 
 func (r *piecewise) Read(b []byte) (int, error) {
+	time.Sleep(r.pause)
 	if len(r.data) == 0 {
 		if r.wait != nil {
 			<-r.wait
@@ -147,7 +151,7 @@ func (p *primary) open(r Resume, piece, limit int) *source {
 	if limit > 0 {
 		data = data[:min(limit, len(data))]
 	}
-	return &source{Scanner: binlog.NewScanner(&piecewise{data: data, n: piece, err: errEnd}, 1<<16), p: p}
+	return &source{Scanner: binlog.NewScanner(&piecewise{data: data, n: piece, err: errEnd, pause: p.pause}, 1<<16), p: p}
 }
 
 // instant is a clock on which nothing takes long.
@@ -166,14 +170,26 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir()}
-	b.options = Options{Timeline: 1, Dir: b.dir + "/spool", FS: durable.OS{}, Clock: instant{}, Log: zap.NewNop(), Version: "test",
+	return benchOn(t, durable.OS{}, t.TempDir())
+}
+
+// benchOn is a bench on a file system, in a directory that need not be there.
+func benchOn(t testing.TB, fsys durable.FS, dir string) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: dir}
+	b.options = Options{Timeline: 1, Dir: b.dir + "/spool", FS: fsys, Clock: instant{}, Log: zap.NewNop(), Version: "test",
 		MaxAge: time.Hour, MaxSize: 1 << 20, MaxSpool: 1 << 40, HeadAge: time.Hour}
-	var err error
-	if b.store, err = file.Open(b.dir + "/archive"); err != nil {
-		t.Fatal(err)
-	}
+	b.archiveOn(fsys)
 	return b
+}
+
+// archiveOn lets the archive be on another file system than the spool.
+func (b *bench) archiveOn(fsys durable.FS) {
+	b.t.Helper()
+	var err error
+	if b.store, err = file.New(fsys, b.dir+"/archive"); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // unsynced is a file system that syncs nothing, for tests of many files.
@@ -193,11 +209,8 @@ func (unsyncedFile) Sync() error { return nil }
 // unsynced makes a bench that is fast and not durable.
 func (b *bench) unsynced() *bench {
 	b.t.Helper()
-	store, err := file.New(unsynced{}, b.dir+"/archive")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.options.FS, b.store = unsynced{}, store
+	b.options.FS = unsynced{}
+	b.archiveOn(unsynced{})
 	return b
 }
 

@@ -16,7 +16,7 @@ import (
 
 // keeping returns the numbers of the segments that are kept, after it has read each to its end, and fails unless the
 // spool holds these files and no others beside what is not archived.
-func keeping(t *testing.T, a *Archiver) []uint64 {
+func keeping(t testing.TB, a *Archiver) []uint64 {
 	t.Helper()
 	list, err := a.Kept(context.Background())
 	if err != nil {
@@ -39,7 +39,7 @@ func keeping(t *testing.T, a *Archiver) []uint64 {
 	if s := a.Stats(); s.KeptBytes != bytes {
 		t.Errorf("%d bytes are kept, and %d said", bytes, s.KeptBytes)
 	}
-	names, err := filepath.Glob(filepath.Join(a.o.Dir, "*.binlog"))
+	names, err := a.o.FS.ReadDir(a.o.Dir, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".binlog") })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 // Spool is a spool directory that this process holds: no other one uses it, and one that did is dead.
 type Spool struct {
-	lock *durable.Lock
+	lock durable.Held
 	uuid string
 }
 
@@ -21,7 +21,7 @@ func HoldSpool(fsys durable.FS, dir string) (*Spool, error) {
 		return nil, fault.New(fault.Config, "make the spool directory", dir, err).
 			WithHint("Give the user that runs tidemark a state_dir it may write to.")
 	}
-	lock, err := durable.TryLock(filepath.Join(dir, "lock"))
+	lock, err := fsys.TryLock(filepath.Join(dir, "lock"))
 	if errors.Is(err, durable.ErrLocked) {
 		return nil, fault.New(fault.Locked, "open the spool", dir, errors.New("another process uses it")).
 			WithHint("Stop the other `tidemark run`, or give this one a state_dir of its own.")

@@ -132,9 +132,10 @@ func (w *workspace) release() {
 	}
 }
 
-// occupied reports whether the target holds anything; a file system's own directory does not count.
+// occupied reports whether the target holds anything; a file system's own directory does not count, nor does
+// a temporary file: one of ours that was to become the marker.
 func (w *workspace) occupied() (bool, error) {
-	entries, err := w.fsys.ReadDir(w.target, func(e fs.DirEntry) bool { return e.Name() != "lost+found" })
+	entries, err := w.fsys.ReadDir(w.target, func(e fs.DirEntry) bool { return e.Name() != "lost+found" && !durable.IsTemp(e.Name()) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -152,7 +153,19 @@ func (w *workspace) wipe() error {
 			return err
 		}
 	}
+	if err := w.fsys.SyncDir(w.target); err != nil { // or the marker could go, and they stay
+		return err
+	}
 	return durable.Remove(w.fsys, filepath.Join(w.target, marker))
+}
+
+// sweep removes a marker that was not finished.
+func (w *workspace) sweep() error {
+	temps, err := w.fsys.ReadDir(w.target, func(e fs.DirEntry) bool { return durable.IsTemp(e.Name()) })
+	for _, e := range temps {
+		err = errors.Join(err, w.fsys.Remove(filepath.Join(w.target, e.Name())))
+	}
+	return err
 }
 
 // begin removes what an interrupted restore has left, records that the target is being filled, and makes
@@ -175,6 +188,9 @@ func (w *workspace) begin(p *Plan, now time.Time) error {
 	}
 	if err := durable.MkdirAll(w.fsys, w.target); err != nil {
 		return fmt.Errorf("make the target directory: %w", err)
+	}
+	if err := w.sweep(); err != nil {
+		return fmt.Errorf("remove what an interrupted restore left: %w", err)
 	}
 	if err := durable.WriteFileAtomic(w.fsys, filepath.Join(w.target, marker), []byte(w.state.ID+"\n")); err != nil {
 		return err

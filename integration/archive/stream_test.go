@@ -4,6 +4,8 @@ package archive
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +36,11 @@ func stream(t *testing.T, b servertest.Binaries) {
 	srv.CreateUser(servertest.User, "secret")
 	dir := t.TempDir()
 	cfg := configure(t, srv, dir)
+	remains := filepath.Join(dir, "archive", "shop", ".tmp~REMAINS") // of a run that was killed two days ago
+	old := time.Now().Add(-48 * time.Hour)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(remains), 0o700), os.WriteFile(remains, nil, 0o600), os.Chtimes(remains, old, old)); err != nil {
+		t.Fatal(err)
+	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -57,6 +64,9 @@ func stream(t *testing.T, b servertest.Binaries) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(remains); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the remains of an interrupted write are there: %v", err)
 	}
 	compare(t, srv, filepath.Join(dir, "archive"))
 	standardTools(t, b, filepath.Join(dir, "archive"))

@@ -65,6 +65,12 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer stopPort()
 
+	sweeping, stopSweeping := context.WithCancel(ctx)
+	var swept sync.WaitGroup
+	swept.Go(func() { sweep(sweeping, store, o.Clock, o.Log) })
+	defer swept.Wait()
+	defer stopSweeping()
+
 	errs := make([]error, len(clusters))
 	var wg sync.WaitGroup
 	for i, c := range clusters {

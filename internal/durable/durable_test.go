@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -31,76 +30,6 @@ var writers = map[string]func(durable.FS, string, []byte) error{
 		}
 		return err
 	},
-}
-
-// TestOrder holds the order of operations on which durability rests.
-func TestOrder(t *testing.T) {
-	tests := []struct {
-		name string
-		run  func(fsys durable.FS, dir string) error
-		want []string
-	}{
-		{"WriteFileAtomic", func(fsys durable.FS, dir string) error {
-			return durable.WriteFileAtomic(fsys, dir+"/f", []byte("x"))
-		}, []string{
-			"create D/TEMP", "write D/TEMP", "sync D/TEMP", "close D/TEMP", "rename D/TEMP D/f", "syncdir D",
-		}},
-		{"WriteStreamAtomic", func(fsys durable.FS, dir string) error {
-			_, err := durable.WriteStreamAtomic(fsys, dir+"/f", strings.NewReader("x"))
-			return err
-		}, []string{
-			"create D/TEMP", "write D/TEMP", "sync D/TEMP", "close D/TEMP", "rename D/TEMP D/f", "syncdir D",
-		}},
-		{"WriteFileExclusive", func(fsys durable.FS, dir string) error {
-			return durable.WriteFileExclusive(fsys, dir+"/f", []byte("x"))
-		}, []string{
-			"create D/TEMP", "write D/TEMP", "sync D/TEMP", "close D/TEMP", "link D/TEMP D/f", "syncdir D", "remove D/TEMP",
-		}},
-		{"WriteFileExclusive/exists", func(fsys durable.FS, dir string) error {
-			if err := durable.WriteFileExclusive(fsys, dir+"/old", []byte("x")); !errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("got %v, want fs.ErrExist", err)
-			}
-			return nil
-		}, []string{
-			"create D/TEMP", "write D/TEMP", "sync D/TEMP", "close D/TEMP", "link D/TEMP D/old", "syncdir D", "remove D/TEMP",
-		}},
-		{"Remove", func(fsys durable.FS, dir string) error {
-			return durable.Remove(fsys, dir+"/old")
-		}, []string{
-			"remove D/old", "syncdir D",
-		}},
-		{"MkdirAll", func(fsys durable.FS, dir string) error {
-			return durable.MkdirAll(fsys, dir+"/a/b")
-		}, []string{
-			"stat D/a/b", "stat D/a", "stat D", "syncdir P", "mkdir D/a", "syncdir D", "mkdir D/a/b", "syncdir D/a",
-		}},
-		{"MkdirAll/exists", func(fsys durable.FS, dir string) error {
-			return durable.MkdirAll(fsys, dir)
-		}, []string{
-			"stat D", "syncdir P",
-		}},
-	}
-	temp := regexp.MustCompile(`\.tmp~\w+`)
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			if err := os.WriteFile(dir+"/old", nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			fsys := durabletest.New(durable.OS{}, nil)
-			if err := tt.run(fsys, dir); err != nil {
-				t.Fatal(err)
-			}
-			got := fsys.Log()
-			for i, line := range got {
-				line = temp.ReplaceAllString(strings.ReplaceAll(line, dir, "D"), "TEMP")
-				got[i] = strings.ReplaceAll(line, filepath.Dir(dir), "P")
-			}
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("operations:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
-			}
-		})
-	}
 }
 
 // TestFailure fails each operation of a write in turn: the caller hears of it, what is under the

@@ -35,7 +35,13 @@ type FS interface {
 	Stat(path string) (fs.FileInfo, error)
 	// SyncDir makes the names in a directory durable, not the bytes they lead to.
 	SyncDir(path string) error
+
+	// TryLock locks a file for this process, making it when it is missing, or returns ErrLocked at once.
+	TryLock(path string) (Held, error)
 }
+
+// Held is a lock that is held. It ends when it is released, or with the process. *Lock is one.
+type Held interface{ Release() }
 
 // File is an open file. *os.File is one.
 type File interface {

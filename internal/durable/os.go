@@ -77,6 +77,14 @@ func (OS) SyncDir(path string) error {
 	return err
 }
 
+func (OS) TryLock(path string) (Held, error) {
+	l, err := TryLock(path)
+	if err != nil {
+		return nil, err // not a nil *Lock
+	}
+	return l, nil
+}
+
 // open keeps a nil *os.File from becoming a File that is not nil.
 func open(path string, flag int) (File, error) {
 	f, err := os.OpenFile(path, flag, fileMode)

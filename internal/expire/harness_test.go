@@ -14,6 +14,7 @@ import (
 	"tidemark/internal/verify"
 	"tidemark/restore"
 	"tidemark/restore/archivetest"
+	"tidemark/storage"
 )
 
 var (
@@ -41,7 +42,7 @@ func must(t *testing.T, err error) {
 type history struct {
 	t     *testing.T
 	a     *archivetest.Archive
-	store *memory
+	store *memory   // nil: the archive is elsewhere
 	lines []*branch // by timeline
 	now   time.Time
 	bases int
@@ -57,7 +58,14 @@ type branch struct {
 
 func newHistory(t *testing.T) *history {
 	store := newMemory(begun)
-	h := &history{t: t, a: archivetest.New(t, store), store: store, now: begun}
+	h := historyIn(t, store)
+	h.store = store
+	return h
+}
+
+// historyIn is a history in any store.
+func historyIn(t *testing.T, store storage.Store) *history {
+	h := &history{t: t, a: archivetest.New(t, store), now: begun}
 	h.lines = []*branch{{a: h.a, log: archivetest.NewLog(1, begun), file: "binlog.000001"}}
 	return h
 }
@@ -70,7 +78,9 @@ func (h *history) pass(hours int) {
 	b := h.newest()
 	for range hours {
 		h.now = h.now.Add(hour)
-		h.store.now = h.now
+		if h.store != nil {
+			h.store.now = h.now
+		}
 		from := b.log.Offset()
 		if len(b.a.Segments) == 0 {
 			from = 4

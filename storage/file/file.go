@@ -34,7 +34,10 @@ type Store struct {
 	settled sync.Map // of string to struct{}
 }
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store   = (*Store)(nil)
+	_ storage.Sweeper = (*Store)(nil)
+)
 
 // Open returns the store in dir. It changes nothing there.
 func Open(dir string) (*Store, error) { return New(durable.OS{}, dir) }

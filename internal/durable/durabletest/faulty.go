@@ -1,5 +1,9 @@
-// Package durabletest is a file system for tests of code that must survive a failing disk: it
-// fails chosen operations and records the order of all of them.
+// Package durabletest is file systems for tests of code that must survive a failing disk, the end of its
+// process and a loss of power.
+//
+// FS, over another file system, fails chosen operations and records the order of all of them. Mortal is
+// one whose process dies at an operation. Mem is a disk in memory, which can lose its power. Golden
+// compares an order of operations with the one that was reviewed.
 package durabletest
 
 import (
@@ -13,8 +17,8 @@ import (
 
 // FS passes every operation on to another file system, unless decide gives it an error.
 //
-// Operations are named create, append, edit, open, rename, link, remove, mkdir, readdir, stat and
-// syncdir; those of open files are write, read, readat, seek, truncate, fstat, sync and close.
+// Operations are named create, append, edit, open, rename, link, remove, mkdir, readdir, stat,
+// syncdir and lock; those of open files are write, read, readat, seek, truncate, fstat, sync and close.
 type FS struct {
 	under  durable.FS
 	decide func(op, path string) error
@@ -143,6 +147,13 @@ func (f *FS) SyncDir(path string) error {
 		return err
 	}
 	return f.under.SyncDir(path)
+}
+
+func (f *FS) TryLock(path string) (durable.Held, error) {
+	if err := f.step("lock", path); err != nil {
+		return nil, err
+	}
+	return f.under.TryLock(path)
 }
 
 // file passes the operations of an open file on.

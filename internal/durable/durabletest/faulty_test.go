@@ -48,6 +48,13 @@ func TestEveryOperation(t *testing.T) {
 		{"rename", func() error { return fsys.Rename(path+"2", path+"3") }},
 		{"mkdir", func() error { return fsys.Mkdir(path + "4") }},
 		{"syncdir", func() error { return fsys.SyncDir(dir) }},
+		{"lock", func() error {
+			l, err := fsys.TryLock(path + "4/lock")
+			if err == nil {
+				l.Release()
+			}
+			return err
+		}},
 		{"remove", func() error { return fsys.Remove(path) }},
 		{"create", func() error { f, err := fsys.Create(path); return closed(f, err) }},
 	}
@@ -59,7 +66,7 @@ func TestEveryOperation(t *testing.T) {
 				t.Errorf("%s: %v", o.op, err)
 			}
 			if log := fsys.Log(); len(log) == 0 || !slices.Contains([]string{
-				o.op + " " + path, o.op + " " + dir, o.op + " " + path + "4",
+				o.op + " " + path, o.op + " " + dir, o.op + " " + path + "4", o.op + " " + path + "4/lock",
 				o.op + " " + path + " " + path + "2", o.op + " " + path + "2 " + path + "3",
 			}, log[0]) {
 				t.Errorf("%s: log %q", o.op, log)
