@@ -8,6 +8,7 @@ import (
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/durable"
+	"tidemark/internal/failpoint"
 	"tidemark/internal/gtid"
 )
 
@@ -100,7 +101,9 @@ func (o *open) put(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	failpoint.Before(failpoint.SpoolWrite)
 	n, err := o.file.Write(p)
+	failpoint.After(failpoint.SpoolWrite)
 	o.size += uint64(n)
 	if err != nil {
 		return o.a.fail("write to", err)
@@ -188,7 +191,10 @@ const liveWithin = time.Minute
 // removeSpooled removes what the spool has of a segment, its records last.
 func (a *Archiver) removeSpooled(number uint64) error {
 	for _, ext := range []string{"binlog", "sealed", "open"} {
-		if err := a.o.FS.Remove(a.path(number, ext)); err != nil && !isNotExist(err) {
+		failpoint.Before(failpoint.SpoolRemove)
+		err := a.o.FS.Remove(a.path(number, ext))
+		failpoint.After(failpoint.SpoolRemove)
+		if err != nil && !isNotExist(err) {
 			return err
 		}
 	}
