@@ -25,7 +25,7 @@ func TestFailpoints(t *testing.T) {
 		most, every := 1000, 1
 		if os.Getenv("TIDEMARK_N") == "" { // every day
 			if every = 13; !b.System {
-				most = 4
+				most = 3
 			}
 		}
 		for i := range harness.Count(t, 1) {
@@ -154,6 +154,8 @@ func failpoints(t *testing.T, b servertest.Binaries, most, every int) {
 		case "expire":
 			m.expiring()
 		}
+		m.complete()
+		m.readable(m.cfg)
 		if i%every == every-1 || i == len(all)-1 {
 			m.restored(m.cfg)
 		}
@@ -199,8 +201,6 @@ func (m *mortal) compacting() {
 	m.readable(m.cfg)
 	m.complete()
 	m.command(m.cfg, ok, "compact", "shop", "--grace", "0s")
-	m.readable(m.cfg)
-	m.complete()
 }
 
 // expiring ends `tidemark expire` on another archive that is as this one, and lets go of what all but the last base

@@ -88,7 +88,7 @@ func (m *mortal) backUp() {
 	}
 }
 
-// settle lets no more be written, and stops archiving when all is archived: that is the log of the primary.
+// settle lets no more be written, and stops archiving when all is archived.
 func (m *mortal) settle() {
 	m.t.Helper()
 	m.ledger.pause()
@@ -96,7 +96,6 @@ func (m *mortal) settle() {
 	if err := m.d.Stop(); err != nil {
 		m.fatalf("%v", err)
 	}
-	m.complete()
 }
 
 // die runs a command until its failpoint ends it. For the head that is put at an end it is asked to end when it has
