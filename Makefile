@@ -40,7 +40,7 @@ else
 endif
 
 # The tests that depend on chance; docs/reliability.md has what they found.
-RUN ?= TestKill|TestTargets|TestLedger|TestRelaySpace|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestCrashRetention|TestFaults|TestKillPrimary|TestDamages|TestFaultyStorage|TestTakeOver
+RUN ?= TestKill|TestTargets|TestLedger|TestRelaySpace|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestCrashRetention|TestFaults|TestKillPrimary|TestFailpoints|TestDamages|TestFaultyStorage|TestTakeOver
 .PHONY: campaign
 campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
 	go test ./archiver ./internal/expire ./integration/archive ./integration/restoring ./integration/failover ./integration/stress ./integration/verifying -run '^($(RUN))$$' -count=1 -v -timeout 24h
@@ -57,6 +57,7 @@ race: ## the tests that need no server, with the race detector
 vet: ## format, go vet, and the rules of the tree
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
+	go vet -tags failpoints ./internal/failpoint
 	go test . -count=1
 
 .PHONY: lint

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"tidemark/internal/binlog"
+	"tidemark/internal/failpoint"
 )
 
 // Ack says when a semi-synchronous source is told that a transaction is safe, on which its commit
@@ -57,7 +58,10 @@ func (a *Archiver) ackLoop(ctx context.Context) error {
 		if src == nil || p.File == "" {
 			continue
 		}
-		if err := src.Ack(p); err != nil { // reading from that connection fails as well
+		failpoint.Before(failpoint.Ack)
+		err := src.Ack(p)
+		failpoint.After(failpoint.Ack)
+		if err != nil { // reading from that connection fails as well
 			a.o.Log.Warn("acknowledgement not sent", zap.Error(err))
 			continue
 		}

@@ -63,7 +63,7 @@ func (a *Archiver) forget(n int) error {
 	}
 	for range n {
 		k := a.kept[0]
-		if err := a.o.FS.Remove(a.path(k.number, "binlog")); err != nil && !isNotExist(err) {
+		if err := a.removeFile(k.number, "binlog"); err != nil {
 			return err
 		}
 		a.stats.KeptBytes -= k.bytes

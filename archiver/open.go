@@ -8,6 +8,7 @@ import (
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/durable"
+	"tidemark/internal/failpoint"
 	"tidemark/internal/gtid"
 )
 
@@ -100,7 +101,9 @@ func (o *open) put(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	failpoint.Before(failpoint.SpoolWrite)
 	n, err := o.file.Write(p)
+	failpoint.After(failpoint.SpoolWrite)
 	o.size += uint64(n)
 	if err != nil {
 		return o.a.fail("write to", err)
@@ -192,11 +195,21 @@ func (a *Archiver) removeSpooled(number uint64) error {
 
 func (a *Archiver) removeFiles(number uint64, exts ...string) error {
 	for _, ext := range exts {
-		if err := a.o.FS.Remove(a.path(number, ext)); err != nil && !isNotExist(err) {
+		if err := a.removeFile(number, ext); err != nil {
 			return err
 		}
 	}
 	return a.o.FS.SyncDir(filepath.Clean(a.o.Dir))
+}
+
+// removeFile removes a file that may be gone. Its directory is to be synced.
+func (a *Archiver) removeFile(number uint64, ext string) error {
+	failpoint.Before(failpoint.SpoolRemove)
+	defer failpoint.After(failpoint.SpoolRemove)
+	if err := a.o.FS.Remove(a.path(number, ext)); !isNotExist(err) {
+		return err
+	}
+	return nil
 }
 
 // number is the greatest segment number in use.

@@ -13,6 +13,7 @@ import (
 
 	"tidemark/internal/catalog"
 	"tidemark/internal/durable"
+	"tidemark/internal/failpoint"
 	"tidemark/internal/fault"
 )
 
@@ -77,7 +78,10 @@ func (s *state) save(fsys durable.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFileAtomic(fsys, filepath.Join(dir, stateName), append(data, '\n'))
+	failpoint.Before(failpoint.SaveState)
+	err = durable.WriteFileAtomic(fsys, filepath.Join(dir, stateName), append(data, '\n'))
+	failpoint.After(failpoint.SaveState)
+	return err
 }
 
 func isNotExist(err error) bool  { return errors.Is(err, fs.ErrNotExist) }

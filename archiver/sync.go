@@ -7,6 +7,7 @@ import (
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/durable"
+	"tidemark/internal/failpoint"
 )
 
 // syncAge is the least time between two syncs, unless a commit waits. A group of events is synced when
@@ -24,7 +25,9 @@ func (s *syncs) sync(f durable.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
+		failpoint.Before(failpoint.SpoolSync)
 		s.err = f.Sync()
+		failpoint.After(failpoint.SpoolSync)
 	}
 	return s.err
 }

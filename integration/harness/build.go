@@ -11,7 +11,14 @@ import (
 
 // Build puts the program into a directory. It is kept in the checkout's .tools, where go build leaves it
 // alone while it is up to date: to link it takes longer than many a test.
-func Build(dir string) (string, error) {
+func Build(dir string) (string, error) { return build(dir, "tidemark") }
+
+// BuildFailpoints is Build of a program with failpoints, which none is made with otherwise.
+func BuildFailpoints(dir string) (string, error) {
+	return build(dir, "tidemark-failpoints", "-tags", "failpoints")
+}
+
+func build(dir, name string, options ...string) (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the module: %w", err)
@@ -28,11 +35,12 @@ func Build(dir string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
-	kept := filepath.Join(tools, "tidemark")
-	if out, err := exec.Command("go", "build", "-o", kept, "tidemark/cmd/tidemark").CombinedOutput(); err != nil {
+	kept := filepath.Join(tools, name)
+	args := append([]string{"build", "-o", kept}, options...)
+	if out, err := exec.Command("go", append(args, "tidemark/cmd/tidemark")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build tidemark: %w\n%s", err, out)
 	}
-	tool := filepath.Join(dir, "tidemark")
+	tool := filepath.Join(dir, name)
 	if os.Link(kept, tool) == nil {
 		return tool, nil
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"tidemark/internal/failpoint"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/keys"
@@ -119,13 +120,18 @@ func (c *Catalog) URL() string { return strings.TrimSuffix(c.store.URL(), "/") +
 
 // Upload stores a data object under a key relative to the cluster.
 func (c *Catalog) Upload(ctx context.Context, key string, r io.Reader) error {
+	failpoint.Before(failpoint.PutData)
 	_, err := c.store.Upload(ctx, c.key(key), r)
+	failpoint.After(failpoint.PutData)
 	return err
 }
 
 // Discard removes a data object that no manifest names.
 func (c *Catalog) Discard(ctx context.Context, key string) error {
-	return c.store.Delete(ctx, c.key(key))
+	failpoint.Before(failpoint.Delete)
+	err := c.store.Delete(ctx, c.key(key))
+	failpoint.After(failpoint.Delete)
+	return err
 }
 
 func (c *Catalog) key(rel string) string { return c.Cluster.Name + "/" + rel }

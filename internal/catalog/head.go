@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tidemark/internal/failpoint"
 	"tidemark/storage"
 )
 
@@ -24,7 +25,9 @@ func (c *Catalog) PutHead(ctx context.Context, h *Head) error {
 		h.Sequence = seqs[n-1] + 1
 	}
 	for {
+		failpoint.Before(failpoint.PutHead)
 		err := c.putNew(ctx, headKey(h.Timeline, h.Sequence), headToWire(h, c.Cluster.UUID))
+		failpoint.After(failpoint.PutHead)
 		if err == nil {
 			break
 		}

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"tidemark/internal/failpoint"
 	"tidemark/internal/fault"
 	pb "tidemark/proto/archive"
 	"tidemark/storage"
@@ -54,7 +55,9 @@ func (c *Catalog) putNew(ctx context.Context, key string, m message) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Before(failpoint.PutManifest)
 	err = c.store.Put(ctx, c.key(key), data, true)
+	failpoint.After(failpoint.PutManifest)
 	if errors.Is(err, storage.ErrExist) {
 		if there, rerr := storage.ReadAll(ctx, c.store, c.key(key), maxObject); rerr == nil && bytes.Equal(there, data) {
 			return nil

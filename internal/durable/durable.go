@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"tidemark/internal/failpoint"
 )
 
 // tempPrefix begins the name of a temporary file. The '~' keeps it apart from every storage key.
@@ -65,7 +67,9 @@ func WriteFileExclusive(fsys FS, path string, data []byte) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Before(failpoint.FileLink)
 	err = fsys.Link(temp, path)
+	failpoint.After(failpoint.FileLink)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		// The loser syncs too: the winner may have died before it could, and whoever hears
 		// "exists" goes on to rely on that file.
@@ -139,9 +143,13 @@ func writeTemp(fsys FS, path string, fill func(File) (int64, error)) (string, in
 	if err != nil {
 		return "", 0, err
 	}
+	failpoint.Before(failpoint.FileWrite)
 	n, err := fill(f)
+	failpoint.After(failpoint.FileWrite)
 	if err == nil {
+		failpoint.Before(failpoint.FileSync)
 		err = f.Sync()
+		failpoint.After(failpoint.FileSync)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -155,7 +163,10 @@ func writeTemp(fsys FS, path string, fill func(File) (int64, error)) (string, in
 
 // replace gives the temporary file its final name, durably.
 func replace(fsys FS, temp, path string) error {
-	if err := fsys.Rename(temp, path); err != nil {
+	failpoint.Before(failpoint.FileRename)
+	err := fsys.Rename(temp, path)
+	failpoint.After(failpoint.FileRename)
+	if err != nil {
 		_ = fsys.Remove(temp)
 		return err
 	}

@@ -120,6 +120,9 @@ const tries = 5
 func decide(ctx context.Context, cat *catalog.Catalog, o Options, r *Report) (*state, *catalog.Expiry, error) {
 	for try := 1; ; try++ {
 		s, err := read(ctx, cat, o.Clock.Now().UTC())
+		if errors.Is(err, errMoved) && try < tries {
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}

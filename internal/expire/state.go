@@ -41,9 +41,17 @@ type segment struct {
 	before      catalog.Digest
 }
 
-// read reads an archive. One with manifests that do not read, or contradict each other, is refused.
+// errMoved: another record was put while an archive was read.
+var errMoved = errors.New("another run has recorded what expires, again and again")
+
+// read reads an archive. One with manifests that do not read, or contradict each other, is refused. The error
+// is errMoved where what was read first may not go with what was read last.
 func read(ctx context.Context, cat *catalog.Catalog, now time.Time) (*state, error) {
 	s := &state{now: now}
+	begun, err := cat.Expiry(ctx)
+	if err != nil {
+		return nil, err
+	}
 	lines := make(map[uint32]*line)
 	of := func(timeline uint32) *line {
 		if lines[timeline] == nil {
@@ -91,6 +99,10 @@ func read(ctx context.Context, cat *catalog.Catalog, now time.Time) (*state, err
 	}
 	if s.last, err = cat.Expiry(ctx); err != nil {
 		return nil, err
+	}
+	if s.last.Sequence != begun.Sequence {
+		return nil, fault.New(fault.Locked, "expire", cat.URL(), errMoved).
+			WithHint("Let one run of retention at a time work on a cluster.")
 	}
 	for o, err := range cat.Objects(ctx, "base/") {
 		if err != nil {
