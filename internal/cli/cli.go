@@ -84,10 +84,15 @@ Without a file, give --archive, and --primary and --user where the server is nee
 		Example: `  tidemark run                                   # archive, as the configuration says
   tidemark list                                  # what can be restored
   tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		Args:              cobra.ArbitraryArgs,
-		PersistentPreRun:  func(*cobra.Command, []string) { a.started = true },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			a.started = true
+			if cmd.Name() != "run" {
+				beFrugal()
+			}
+		},
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
