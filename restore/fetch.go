@@ -68,7 +68,7 @@ func (r *run) extract(ctx context.Context, p catalog.Part, in io.Writer, done *i
 
 // readPart writes the plain bytes of a part, which are known to be those of the backup when it returns nil.
 func readPart(ctx context.Context, c *catalog.Catalog, p catalog.Part, w io.Writer) error {
-	part, err := c.OpenPart(ctx, p)
+	part, err := c.OpenPartAhead(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -90,10 +91,22 @@ func (c *Catalog) base(ctx context.Context, key, id string) (*Base, error) {
 	return b, nil
 }
 
-// OpenPart opens one part of a base backup, and reads ahead in it. Reading to io.EOF has checked every byte.
+// OpenPart opens one part of a base backup. Reading to io.EOF has checked every byte.
 func (c *Catalog) OpenPart(ctx context.Context, p Part) (io.ReadCloser, error) {
-	return c.openLarge(ctx, p.Stored)
+	return c.Open(ctx, p.Stored)
 }
+
+// OpenPartAhead does what OpenPart does, for whoever reads one part after the other and wants them fast: several
+// pieces of it are on their way from storage while those before them are decrypted, and others decompressed. It
+// takes 70 MiB of memory, and up to 120 where there are more cores.
+func (c *Catalog) OpenPartAhead(ctx context.Context, p Part) (io.ReadCloser, error) {
+	return c.open(ctx, p.Stored, func(ctx context.Context, key string) (io.ReadCloser, error) {
+		return storage.Ahead(ctx, c.store, key, p.Stored.Size)
+	}, min(max(2, runtime.GOMAXPROCS(0)), mostThreads))
+}
+
+// mostThreads decompress a part that is read ahead: each holds a frame, as it is stored and plain.
+const mostThreads = 8
 
 // Place is where in the log a position of a source lies.
 type Place struct {

@@ -24,17 +24,6 @@ func (c *Catalog) Open(ctx context.Context, s Stored) (io.ReadCloser, error) {
 	return c.open(ctx, s, func(ctx context.Context, key string) (io.ReadCloser, error) { return c.store.Get(ctx, key, 0, -1) }, 1)
 }
 
-// openLarge opens an object as Open does, and reads ahead: several pieces of it are on their way from storage
-// while those before them are decrypted, and others decompressed. It takes a few tens of MiB of memory.
-func (c *Catalog) openLarge(ctx context.Context, s Stored) (io.ReadCloser, error) {
-	return c.open(ctx, s, func(ctx context.Context, key string) (io.ReadCloser, error) {
-		return storage.Ahead(ctx, c.store, key, s.Size)
-	}, aheadThreads)
-}
-
-// aheadThreads decompress what is read ahead: one each reads, decodes and copies.
-const aheadThreads = 4
-
 // open opens an object that get reads as it is stored.
 func (c *Catalog) open(ctx context.Context, s Stored, get func(context.Context, string) (io.ReadCloser, error), threads int) (io.ReadCloser, error) {
 	if s.Compression != seal.Compression {
