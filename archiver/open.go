@@ -205,11 +205,12 @@ func (a *Archiver) removeFiles(number uint64, exts ...string) error {
 // removeFile removes a file that may be gone. Its directory is to be synced.
 func (a *Archiver) removeFile(number uint64, ext string) error {
 	failpoint.Before(failpoint.SpoolRemove)
-	defer failpoint.After(failpoint.SpoolRemove)
-	if err := a.o.FS.Remove(a.path(number, ext)); !isNotExist(err) {
-		return err
+	err := a.o.FS.Remove(a.path(number, ext))
+	failpoint.After(failpoint.SpoolRemove)
+	if isNotExist(err) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // number is the greatest segment number in use.

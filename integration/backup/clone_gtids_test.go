@@ -1,0 +1,86 @@
+package backup
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tidemark/integration/servertest"
+)
+
+// TestCloneGTIDs: what a copy has executed is what it says it has executed, without holes, also of DDL. Each session
+// gives its transactions numbers of its own, and makes and drops a function, a procedure and a table in turn.
+func TestCloneGTIDs(t *testing.T) { onMySQL(t, cloneGTIDs) }
+
+func cloneGTIDs(t *testing.T, b servertest.Binaries) {
+	o := newOriginal(t, b, "--max-connections=2000")
+	const sessions = 4
+	steps := []string{ // of a round, each one transaction
+		"CREATE FUNCTION d.f%[1]d() RETURNS INT DETERMINISTIC RETURN 1", "INSERT INTO d.m VALUES (%[1]d, %[2]d)",
+		"CREATE PROCEDURE d.p%[1]d() SELECT 1", "DROP FUNCTION d.f%[1]d", "CREATE TABLE d.c%[1]d (id INT)", "DROP PROCEDURE d.p%[1]d",
+		"UPDATE d.m SET n = n + 1 WHERE s = %[1]d AND n = %[2]d", "DROP TABLE d.c%[1]d"}
+	o.Exec("CREATE TABLE d.m (s INT, n INT, KEY (s, n))")
+	rounds := 8
+	if n, err := strconv.Atoi(os.Getenv("TIDEMARK_N")); err == nil {
+		rounds = n
+	}
+	gno := make([]int, sessions)
+	for try := range rounds {
+		stop := o.load(sessions, func(exec func(string) error, s, _ int) {
+			for i, step := range steps {
+				if strings.Contains(step, "%[2]d") {
+					step = fmt.Sprintf(step, s, gno[s]-gno[s]%len(steps))
+				} else {
+					step = fmt.Sprintf(step, s)
+				}
+				gno[s]++
+				if err := exec(fmt.Sprintf("SET gtid_next='aaaaaaaa-0000-0000-0000-%012d:%d'", s, gno[s])); err != nil {
+					t.Error(err)
+				}
+				if err := exec(step); err != nil {
+					t.Errorf("session %d, step %d: %s: %v", s, i, step, err)
+				}
+			}
+		})
+		time.Sleep(time.Duration(20+try%5*40) * time.Millisecond)
+		stream, _ := o.clone(slowly(time.Duration(try%4) * 300 * time.Millisecond))
+		stop()
+		if t.Failed() {
+			return
+		}
+		c := o.copied(stream)
+		executed := oneLine(c.Value("SELECT @@gtid_executed"))
+		for s := range sessions {
+			uuid := fmt.Sprintf("aaaaaaaa-0000-0000-0000-%012d:", s)
+			_, set, _ := strings.Cut(executed, uuid)
+			set, _, _ = strings.Cut(set, ",")
+			last := 0
+			if set != "" {
+				if n, _ := fmt.Sscanf(set, "1-%d", &last); n != 1 || strings.Contains(set, ":") {
+					t.Errorf("try %d: session %d has executed %s", try, s, set)
+					continue
+				}
+			}
+			at := last % len(steps) // steps of the round that are done
+			have := func(query string) bool { return c.Value(query) == "1" }
+			for what, want := range map[string][2]bool{
+				"function":  {have(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema='d' AND routine_name='f%d'", s)), at >= 1 && at < 4},
+				"procedure": {have(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema='d' AND routine_name='p%d'", s)), at >= 3 && at < 6},
+				"table":     {have(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema='d' AND table_name='c%d'", s)), at >= 5},
+				"row":       {have(fmt.Sprintf("SELECT COUNT(*) FROM d.m WHERE s=%d AND n>=%d", s, last-at)), at >= 2},
+			} {
+				if want[0] != want[1] {
+					t.Errorf("try %d: session %d has executed %s, step %d of a round: %s is there: %v, want %v", try, s, set, at, what, want[0], want[1])
+				}
+			}
+		}
+		c.Stop()
+		os.Remove(stream)
+		if t.Failed() {
+			return
+		}
+	}
+}
