@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"go.uber.org/zap"
+
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
@@ -82,6 +84,8 @@ func (m *mysql) checkBase() error {
 		return err
 	}
 	p := m.run.plan
+	// Which of the transactions that were under way a clone holds shows only here.
+	m.run.Log.Info("the base backup is read", zap.String("base", p.base.ID), zap.Stringer("gtid_executed", at))
 	if !at.Covers(p.start) || !p.position.Covers(at) {
 		return fault.New(fault.Integrity, "use base backup", p.base.ID,
 			fmt.Errorf("it holds %s, and its manifest says at least %s and at most %s", orNone(at.String()), orNone(p.start.String()), p.base.PositionMax.GTID)).

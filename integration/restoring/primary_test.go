@@ -140,5 +140,30 @@ func (p *primary) trace(t *testing.T, err error) {
 			out, err := exec.Command(p.tool, "restore", "shop", "--config", p.cfg, "--dry-run", "--before-statement", statement).CombinedOutput()
 			t.Logf("%s %s; the last %s: %v\n%s", object, how, statement, err, out)
 		}
+		p.mentions(t, name[strings.LastIndex(name, ".")+1:])
+	}
+}
+
+// mentions prints what the primary's own binlogs say of a name, each time with the transaction.
+func (p *primary) mentions(t *testing.T, name string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(p.srv.Datadir, "binlog.[0-9][0-9][0-9][0-9][0-9][0-9]"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range files {
+		out, err := exec.Command(p.srv.Binaries.Binlog, "--no-defaults", f).Output()
+		if err != nil {
+			t.Error(err)
+		}
+		transaction := ""
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, "GTID_NEXT=") || strings.Contains(line, "\tGTID ") {
+				transaction = strings.TrimSpace(line)
+			}
+			if strings.Contains(line, name) && !strings.HasPrefix(line, "#") {
+				t.Logf("%s: %s: %.200s", filepath.Base(f), transaction, line)
+			}
+		}
 	}
 }
