@@ -43,6 +43,7 @@ type server struct {
 var recordedToo = []string{
 	"aria_encrypt_tables",
 	"aria_log_file_size",
+	"binlog_order_commits", // whether a clone holds what comes in the log before what it holds
 	"encrypt_binlog",
 	"file_key_management_encryption_algorithm",
 	"file_key_management_filename",

@@ -69,6 +69,9 @@ func (m *mysql) prepare(ctx context.Context) (err error) {
 	if err := m.checkBase(); err != nil {
 		return err
 	}
+	if err := m.complete(ctx); err != nil {
+		return err
+	}
 	if err := m.exclude(); err != nil {
 		return err
 	}

@@ -57,13 +57,20 @@ func archive(t *testing.T, b servertest.Binaries, statements ...string) *archive
 // at is the server's GTID position.
 func (a *archived) at() string { return a.srv.Value(a.position) }
 
-// end waits until all that the server has is archived, ends archiving, and returns the position there.
-func (a *archived) end(t *testing.T) string {
+// settled waits until all that the server has is archived, and returns the position there.
+func (a *archived) settled(t *testing.T) string {
 	t.Helper()
 	end := a.at()
 	if err := a.d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.Archived.GTID == end }); err != nil {
 		t.Fatal(err)
 	}
+	return end
+}
+
+// end waits until all that the server has is archived, ends archiving, and returns the position there.
+func (a *archived) end(t *testing.T) string {
+	t.Helper()
+	end := a.settled(t)
 	if err := a.d.Stop(); err != nil {
 		t.Fatal(err)
 	}

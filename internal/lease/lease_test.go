@@ -264,7 +264,9 @@ func TestOutage(t *testing.T) {
 			waited := make(chan error, 1)
 			go func() { waited <- a.Sure(t.Context()) }()
 			a.out.Store(false)
-			if err := <-waited; err != nil || a.View().Err != nil {
+			err := <-waited
+			synctest.Wait() // it says that it is well again a little later
+			if err != nil || a.View().Err != nil {
 				t.Errorf("after it: %v, %+v", err, a.View())
 			}
 			a.out.Store(true)
