@@ -100,7 +100,7 @@ func Take(ctx context.Context, o Options) (*catalog.Base, error) {
 		t.discard(ctx)
 		return nil, err
 	}
-	// It says no more than the manifest; what stays of it is harmless.
+	// It says no more than the manifest; what stays of it is swept.
 	_ = o.Catalog.EndBase(ctx, t.base.ID)
 	t.report.phase(Done, "")
 	return t.base, nil

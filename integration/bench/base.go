@@ -21,7 +21,7 @@ import (
 func benchBase(args []string) error {
 	fs := flag.NewFlagSet("base", flag.ContinueOnError)
 	size := fs.Int("size", 2048, "MiB of data in the server")
-	rounds := fs.Int("rounds", 3, "how often each way is taken")
+	rounds := fs.Int("rounds", 4, "how often each way is taken")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

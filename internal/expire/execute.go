@@ -116,6 +116,11 @@ func (x *executor) bases(ctx context.Context) error {
 			if err := x.orphanBase(ctx, g); err != nil {
 				return err
 			}
+		default: // who stored it may have died before it removed the record, which would hide the loss of the manifest
+			records, _ := g.unfinished()
+			if err := x.remove(ctx, records); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

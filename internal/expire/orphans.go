@@ -24,18 +24,29 @@ func (x *executor) orphanBase(ctx context.Context, g *group) error {
 	if _, err := x.cat.BaseAt(ctx, g.listed.Base); !errors.Is(err, storage.ErrNotExist) {
 		return failure(err)
 	}
-	unfinished := slices.IndexFunc(g.rest, func(l catalog.Listed) bool { return l.Class == catalog.ClassUnfinished })
-	if unfinished < 0 {
+	records, parts := g.unfinished()
+	if len(records) == 0 {
 		return nil
 	}
-	record, parts := g.rest[unfinished], slices.Delete(slices.Clone(g.rest), unfinished, unfinished+1)
 	if err := x.orphans(ctx, parts); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(parts, func(l catalog.Listed) bool { return x.refused[l.Key] }) {
 		return nil
 	}
-	return x.remove(ctx, []catalog.Listed{record}) // last: without it they would be lost, not unfinished
+	return x.remove(ctx, records) // last: without it they would be lost, not unfinished
+}
+
+// unfinished tells the record that a base backup is being stored from what else is there of it.
+func (g *group) unfinished() (records, others []catalog.Listed) {
+	for _, l := range g.rest {
+		if l.Class == catalog.ClassUnfinished {
+			records = append(records, l)
+		} else {
+			others = append(others, l)
+		}
+	}
+	return records, others
 }
 
 // orphanData removes data of a segment that its manifest does not name, or of one that has no manifest

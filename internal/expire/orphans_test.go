@@ -52,6 +52,9 @@ func TestOrphans(t *testing.T) {
 		h.store.now = h.now
 	}
 	h.leave(young, fresh, running[1])
+	bases, err := h.a.Catalog.Bases(ctx)
+	must(t, err)
+	must(t, h.a.Catalog.BeginBase(ctx, bases[0])) // it is complete: who stored it died before it said so
 	all := []string{again, wide, behind, fresh, failed, running[0], running[1], lost, probe}
 	policy := Policy{Window: 1000 * hour, MinBackups: 1}
 	dry, err := Run(ctx, h.a.Catalog, Options{Policy: policy, DryRun: true, Clock: stopped(h.now)})
@@ -59,7 +62,7 @@ func TestOrphans(t *testing.T) {
 		t.Fatalf("%v, %+v", err, dry)
 	}
 	r, err := h.expire(policy, 0)
-	if err != nil || r.Orphans != 3 || r.Deleted != 4 {
+	if err != nil || r.Orphans != 3 || r.Deleted != 5 {
 		t.Errorf("%v, %+v", err, r)
 	}
 	if got := h.there(again, wide, failed); len(got) > 0 {
