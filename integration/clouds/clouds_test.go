@@ -99,15 +99,23 @@ func archiveAndRestore(t *testing.T, tool, scheme string) {
 	var report struct {
 		Clusters []struct {
 			Segments, Transactions int
-			Findings               []json.RawMessage
+			Findings               []struct{ Severity, Kind, Object, Problem string }
 		}
 	}
 	out := run(0, "verify", "--data", "--json", "--quiet")
 	if err := json.Unmarshal([]byte(out[strings.Index(out, "{"):]), &report); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if c := report.Clusters[0]; c.Transactions < 100 || len(c.Findings) > 0 {
+	c := report.Clusters[0]
+	if c.Transactions < 100 {
 		t.Errorf("verify: %+v", c)
+	}
+	for _, f := range c.Findings {
+		// What was stored when its reply was lost, and the daemon stopped before it asked again, is
+		// stored once more at its end.
+		if f.Kind != "orphan" || f.Severity != "note" {
+			t.Errorf("verify: %+v", f)
+		}
 	}
 	target := filepath.Join(dir, "restored")
 	run(0, "restore", "shop", "--target-dir", target, "--quiet")
@@ -122,7 +130,7 @@ func archiveAndRestore(t *testing.T, tool, scheme string) {
 	if lost.Load() == 0 {
 		t.Error("no reply was lost")
 	}
-	t.Logf("%d transactions; %d of %d replies to writes lost", report.Clusters[0].Transactions, lost.Load(), asked.Load())
+	t.Logf("%d transactions; %d of %d replies to writes lost", c.Transactions, lost.Load(), asked.Load())
 	noBucket(t, tool, harness.Config{Dir: dir, Archive: scheme + "://no-such-bucket/p", Storage: seen.Settings, Primary: srv.Addr, User: servertest.User, Password: "secret"})
 }
 
