@@ -53,11 +53,11 @@ func (f *feed) endFile(ctx context.Context) error {
 
 // limit is the size at which the file being written ends. The first ones are small, so that the
 // server begins early.
-func (f *feed) limit() int64 { return min(f.fileBytes, 4<<20<<min(f.files, 8)) }
+func (f *feed) limit() int64 { return min(f.fileBytes, 2<<20<<min(f.files, 8)) }
 
 // batchLimit is the size of a batch, unless a single file is larger. The first ones are small: each of them
-// measures another number of appliers.
-func (f *feed) batchLimit() int64 { return min(f.batchBytes, 16<<20<<min(f.sent, 16)) }
+// measures another number of appliers, of which some may be several times as slow as the best.
+func (f *feed) batchLimit() int64 { return min(f.batchBytes, 2<<20<<min(f.sent, 16)) }
 
 // send waits until the batch is taken.
 func (f *feed) send(ctx context.Context) error {

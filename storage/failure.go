@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 
 	"tidemark/internal/fault"
 )
@@ -82,4 +83,11 @@ func ReasonOf(err error) (Reason, bool) {
 func Permanent(err error) bool {
 	reason, known := ReasonOf(err)
 	return !known || reason != Passing
+}
+
+// Keeps reports whether the storage understood that an object is to be deleted and does not let it go:
+// one that is locked, or beyond this program's permissions.
+func Keeps(err error) bool {
+	reason, known := ReasonOf(err)
+	return known && (reason == Refused || reason == Denied) || errors.Is(err, fs.ErrPermission)
 }

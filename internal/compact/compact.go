@@ -255,7 +255,7 @@ func (r *run) sweep(ctx context.Context, timeline uint32, from uint64) (next uin
 	}
 	for _, key := range append(manifests, data...) {
 		if !r.o.DryRun {
-			if err := r.c.Discard(ctx, key); locked(err) {
+			if err := r.c.Discard(ctx, key); storage.Keeps(err) {
 				r.report.Locked = len(manifests) + len(data) - r.report.Removed
 				return from, nil // what follows goes after it
 			} else if err != nil {
@@ -265,12 +265,6 @@ func (r *run) sweep(ctx context.Context, timeline uint32, from uint64) (next uin
 		r.report.Removed++
 	}
 	return next, nil
-}
-
-// locked reports whether the storage keeps an object, as one that is locked.
-func locked(err error) bool {
-	reason, known := storage.ReasonOf(err)
-	return known && (reason == storage.Refused || reason == storage.Denied)
 }
 
 // errChanged is a run of segments that is not what it was when it was read.

@@ -2,9 +2,7 @@ package expire
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"sync"
@@ -244,7 +242,7 @@ func (x *executor) removed(l catalog.Listed, err error) error {
 		if x.o.Progress != nil {
 			x.o.Progress(r.Deleted)
 		}
-	case refuses(err):
+	case storage.Keeps(err):
 		x.refused[l.Key] = true
 		if r.RefusedAll++; len(r.Refused) < mostRefused {
 			r.Refused = append(r.Refused, Refused{l.Key, err.Error()})
@@ -253,10 +251,4 @@ func (x *executor) removed(l catalog.Listed, err error) error {
 		return err
 	}
 	return nil
-}
-
-// refuses reports whether the storage has understood the request and does not let the object go.
-func refuses(err error) bool {
-	reason, known := storage.ReasonOf(err)
-	return known && (reason == storage.Refused || reason == storage.Denied) || errors.Is(err, fs.ErrPermission)
 }
