@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"tidemark/integration/harness"
@@ -50,6 +51,7 @@ func benchRestore(args []string) error {
 	for round := range *rounds {
 		for _, way := range ways {
 			var rate float64
+			syscall.Sync() // what the way before has written is not this one's to wait for
 			switch way {
 			case ours, serial:
 				var more []string
@@ -78,6 +80,7 @@ func benchRestore(args []string) error {
 			rates[way] = append(rates[way], rate)
 		}
 		if *ballast > 0 {
+			syscall.Sync()
 			took, err := b.wholeByHand()
 			if err != nil {
 				return fmt.Errorf("%s: %w", wholeHand, err)
