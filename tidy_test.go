@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
-	{"internal/fault", "internal/clock", "internal/keys", "internal/failpoint"},
+	{"internal/fault", "internal/clock", "internal/keys", "internal/failpoint", "internal/ordered"},
 }
 
 // sideways are the imports allowed inside one row.

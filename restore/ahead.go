@@ -9,6 +9,7 @@ import (
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
+	"tidemark/internal/ordered"
 )
 
 // Segments up to this size, plain, are read whole and several at a time: storage answers each
@@ -23,61 +24,35 @@ type source struct {
 	c     *catalog.Catalog
 	index int
 	seg   *catalog.Segment
-	done  chan struct{} // closed when data and err are there; nil for one that is streamed
+	whole bool // data is all of it, or err why not; else it is streamed
 	data  []byte
 	err   error
 }
 
 // ahead yields the segments in order, while the next ones are already being read.
 func ahead(ctx context.Context, c *catalog.Catalog, segments []*catalog.Segment) iter.Seq[*source] {
-	return func(yield func(*source) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		queue := make(chan *source, atATime-2) // one more waits to be queued, and one is in hand
-		defer func() {
-			cancel()
-			for s := range queue {
-				s.wait()
-			}
-		}()
-		go func() {
-			defer close(queue)
-			for i, seg := range segments {
-				s := &source{c: c, index: i, seg: seg}
-				if seg.BodyBytes <= smallSegment {
-					s.done = make(chan struct{})
-					go s.read(ctx)
-				}
-				select {
-				case queue <- s:
-				case <-ctx.Done():
-					s.wait()
-					return
-				}
-			}
-		}()
-		for s := range queue {
-			s.wait()
-			if ctx.Err() != nil || !yield(s) {
+	sources := func(yield func(*source) bool) {
+		for i, seg := range segments {
+			if !yield(&source{c: c, index: i, seg: seg, whole: seg.BodyBytes <= smallSegment}) {
 				return
 			}
 		}
 	}
+	return ordered.Map(ctx, atATime, sources, func(ctx context.Context, s *source) *source {
+		if s.whole {
+			s.data, s.err = s.read(ctx)
+		}
+		return s
+	})
 }
 
-func (s *source) wait() {
-	if s.done != nil {
-		<-s.done
-	}
-}
-
-func (s *source) read(ctx context.Context) {
-	defer close(s.done)
-	var r io.ReadCloser
-	if r, s.err = s.openPlain(ctx); s.err != nil {
-		return
+func (s *source) read(ctx context.Context) ([]byte, error) {
+	r, err := s.openPlain(ctx)
+	if err != nil {
+		return nil, err
 	}
 	defer r.Close()
-	s.data, s.err = io.ReadAll(r)
+	return io.ReadAll(r)
 }
 
 // openPlain opens the segment. When it is gone, it may have been put together with others meanwhile;
@@ -112,7 +87,7 @@ func (s *source) open(ctx context.Context) (*events, error) {
 		return nil, s.err
 	}
 	r := io.NopCloser(io.Reader(bytes.NewReader(s.data)))
-	if s.done == nil {
+	if !s.whole {
 		var err error
 		if r, err = s.openPlain(ctx); err != nil {
 			return nil, err

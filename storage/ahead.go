@@ -3,6 +3,9 @@ package storage
 import (
 	"context"
 	"io"
+	"iter"
+
+	"tidemark/internal/ordered"
 )
 
 // How much of an object is read ahead. Storage over a network answers one request slowly however wide
@@ -25,70 +28,64 @@ func Ahead(ctx context.Context, s Store, key string, size int64) (io.ReadCloser,
 		cancel()
 		return nil, err
 	}
-	a := &ahead{cancel: cancel, queue: make(chan *piece, aheadPieces), free: make(chan []byte, aheadPieces)}
-	for range aheadPieces {
-		a.free <- nil
-	}
-	go a.run(ctx, s, key, size, first)
+	a := &ahead{ctx: ctx, cancel: cancel, first: first}
+	a.next, a.stop = iter.Pull(ordered.Map(ctx, aheadPieces, a.pieces(size), func(ctx context.Context, p *piece) *piece {
+		p.read(ctx, s, key)
+		return p
+	}))
 	return a, nil
 }
 
 // ahead reads the pieces of an object in order.
 type ahead struct {
+	ctx    context.Context
 	cancel context.CancelFunc
-	queue  chan *piece // in order; closed behind the last one
-	free   chan []byte // buffers for pieces, nil before their first use
-	now    *piece
-	left   []byte // of now
-	end    error  // behind the last piece, when queue is closed
+	first  io.ReadCloser // what has been opened for the first piece, until that takes it
+	next   func() (*piece, bool)
+	stop   func() // waits for the requests that are under way
+	left   []byte // of the last piece
+	end    error  // behind it
 }
 
 type piece struct {
-	done chan struct{} // closed when it is read
-	buf  []byte
+	at   int64
+	buf  []byte // to be filled, then what was read
+	body io.ReadCloser
 	err  error // behind what was read
 }
 
-// run asks for piece after piece, as buffers become free.
-func (a *ahead) run(ctx context.Context, s Store, key string, size int64, body io.ReadCloser) {
-	defer close(a.queue)
-	a.end = io.EOF
-	for at := int64(0); at < size; at += aheadPiece {
-		var buf []byte
-		select {
-		case buf = <-a.free:
-		case <-ctx.Done():
-			if body != nil {
-				body.Close()
+// pieces are those of an object of so many bytes. The memory of one is used again aheadPieces later.
+func (a *ahead) pieces(size int64) iter.Seq[*piece] {
+	return func(yield func(*piece) bool) {
+		var bufs [aheadPieces][]byte
+		for i := int64(0); i*aheadPiece < size; i++ {
+			at, buf := i*aheadPiece, &bufs[i%aheadPieces]
+			if *buf == nil {
+				*buf = make([]byte, aheadPiece+1)
 			}
-			a.end = ctx.Err()
-			return
+			length := int64(aheadPiece)
+			if at+length >= size {
+				length = size - at + 1 // shows whether there is more
+			}
+			p := &piece{at: at, buf: (*buf)[:length], body: a.first}
+			a.first = nil
+			if !yield(p) {
+				return
+			}
 		}
-		if buf == nil {
-			buf = make([]byte, aheadPiece+1)
-		}
-		length := int64(aheadPiece)
-		if at+length >= size {
-			length = size - at + 1 // shows whether there is more
-		}
-		p := &piece{done: make(chan struct{}), buf: buf[:length]}
-		a.queue <- p // there are no more of them than it takes
-		go p.read(ctx, s, key, at, body)
-		body = nil
 	}
 }
 
-// read fills the piece from the object at an offset, or with what has been opened there already.
-func (p *piece) read(ctx context.Context, s Store, key string, at int64, body io.ReadCloser) {
-	defer close(p.done)
+// read fills the piece from the object, or with what has been opened there already.
+func (p *piece) read(ctx context.Context, s Store, key string) {
 	whole := p.buf
-	if p.buf = whole[:0]; body == nil {
-		if body, p.err = s.Get(ctx, key, at, int64(len(whole))); p.err != nil {
+	if p.buf = whole[:0]; p.body == nil {
+		if p.body, p.err = s.Get(ctx, key, p.at, int64(len(whole))); p.err != nil {
 			return
 		}
 	}
-	defer body.Close()
-	n, err := io.ReadFull(body, whole)
+	defer p.body.Close()
+	n, err := io.ReadFull(p.body, whole)
 	if p.buf = whole[:n]; err == io.ErrUnexpectedEOF {
 		err = io.EOF
 	}
@@ -97,19 +94,14 @@ func (p *piece) read(ctx context.Context, s Store, key string, at int64, body io
 
 func (a *ahead) Read(b []byte) (int, error) {
 	for len(a.left) == 0 {
-		if a.now != nil {
-			if a.now.err != nil {
-				return 0, a.now.err
-			}
-			a.free <- a.now.buf[:cap(a.now.buf)]
-			a.now = nil
-		}
-		p, ok := <-a.queue
-		if !ok {
+		if a.end != nil {
 			return 0, a.end
 		}
-		<-p.done
-		a.now, a.left = p, p.buf
+		if p, ok := a.next(); ok {
+			a.left, a.end = p.buf, p.err
+		} else if a.end = a.ctx.Err(); a.end == nil {
+			a.end = io.EOF
+		}
 	}
 	n := copy(b, a.left)
 	a.left = a.left[n:]
@@ -119,8 +111,9 @@ func (a *ahead) Read(b []byte) (int, error) {
 // Close ends the requests that are under way.
 func (a *ahead) Close() error {
 	a.cancel()
-	for p := range a.queue {
-		<-p.done
+	a.stop()
+	if a.first != nil { // nothing was read
+		return a.first.Close()
 	}
 	return nil
 }

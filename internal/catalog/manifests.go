@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"tidemark/internal/ordered"
 )
 
 // Reading many manifests: a thousand of them come as one index object, the others by themselves, some
 // at the same time, and what was read is held only until it is asked for.
 const (
-	chunksAhead   = 2  // that are read while one is used
+	chunksAtOnce  = 3  // one is used while the others are read
 	readsAtOnce   = 8  // of single manifests
 	withoutIndex  = 64 // manifests in a chunk that no index has
 	leastForIndex = IndexEvery / 10
@@ -33,30 +35,23 @@ func (c *Catalog) manifests(ctx context.Context, timeline uint32, spans []span) 
 		return nil, err
 	}
 	return func(yield func(found) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		chunks := make(chan chan []found, chunksAhead)
-		defer func() {
-			cancel()
-			for one := range chunks {
-				<-one
-			}
-		}()
-		go func() {
-			defer close(chunks)
+		type part struct {
+			spans []span
+			index *span // that may hold them
+		}
+		parts := func(yield func(part) bool) {
 			for rest := spans; len(rest) > 0; {
 				n, index := chunk(rest, objects)
-				part, one := rest[:n], make(chan []found, 1)
-				select {
-				case chunks <- one:
-				case <-ctx.Done():
+				if !yield(part{rest[:n], index}) {
 					return
 				}
-				go func() { one <- c.readChunk(ctx, timeline, part, index) }()
 				rest = rest[n:]
 			}
-		}()
-		for one := range chunks {
-			for _, f := range <-one {
+		}
+		for chunk := range ordered.Map(ctx, chunksAtOnce, parts, func(ctx context.Context, p part) []found {
+			return c.readChunk(ctx, timeline, p.spans, p.index)
+		}) {
+			for _, f := range chunk {
 				if !yield(f) {
 					return
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
@@ -16,7 +17,7 @@ const frameSize = 4 << 20
 
 // compressFrames compresses a frame a thread.
 func (s *Sealer) compressFrames(stored io.Writer, plain io.Reader) error {
-	l := newLane(s.o.Threads, func(p *piece) error {
+	fill := func(p *piece) error {
 		if p.in == nil {
 			p.in = make([]byte, frameSize)
 		}
@@ -25,10 +26,8 @@ func (s *Sealer) compressFrames(stored io.Writer, plain io.Reader) error {
 			return nil
 		}
 		return err
-	}, func(p *piece) { p.out = s.enc.EncodeAll(p.in, p.out[:0]) })
-	defer l.close()
-	for {
-		p, err := l.next()
+	}
+	for p, err := range lane(s.o.Threads, fill, func(p *piece) { p.out = s.enc.EncodeAll(p.in, p.out[:0]) }) {
 		if err == io.EOF {
 			return nil
 		}
@@ -38,8 +37,8 @@ func (s *Sealer) compressFrames(stored io.Writer, plain io.Reader) error {
 		if _, err := stored.Write(p.out); err != nil {
 			return err
 		}
-		l.release(p)
 	}
+	return nil
 }
 
 // largestFrame is the most plain bytes of a frame that is decompressed in one piece.
@@ -53,10 +52,12 @@ type framesReader struct {
 	in      *bufio.Reader
 	threads int
 	dec     *zstd.Decoder
-	lane    *lane         // nil when it has ended
-	stream  *zstd.Decoder // of what is behind it, if it did not reach the end
-	now     *piece
-	left    []byte // of now
+	next    func() (*piece, error, bool) // of the lane
+	stop    func()                       // ends the lane
+	stream  *zstd.Decoder                // of what is behind it, if it did not reach the end
+	left    []byte                       // of the last piece
+	end     error                        // behind the last piece
+	closed  bool
 }
 
 func newFramesReader(in io.Reader, threads int) (*framesReader, error) {
@@ -65,7 +66,7 @@ func newFramesReader(in io.Reader, threads int) (*framesReader, error) {
 		return nil, err
 	}
 	r := &framesReader{in: bufio.NewReaderSize(in, 128<<10), threads: threads, dec: dec}
-	r.lane = newLane(threads, r.fill, func(p *piece) { p.out, p.err = dec.DecodeAll(p.in, p.out[:0]) })
+	r.next, r.stop = iter.Pull2(lane(threads, r.fill, func(p *piece) { p.out, p.err = dec.DecodeAll(p.in, p.out[:0]) }))
 	return r, nil
 }
 
@@ -127,11 +128,10 @@ func (r *framesReader) Read(b []byte) (int, error) {
 		if r.stream != nil {
 			return r.stream.Read(b)
 		}
-		if r.now != nil {
-			r.lane.release(r.now)
-			r.now = nil
+		if r.end != nil {
+			return 0, r.end
 		}
-		p, err := r.lane.next()
+		p, err, _ := r.next()
 		if errors.Is(err, errLarge) {
 			if r.stream, err = newDecoder(r.in, r.threads); err != nil {
 				return 0, err
@@ -139,9 +139,10 @@ func (r *framesReader) Read(b []byte) (int, error) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			r.end = err
+			continue
 		}
-		r.now, r.left = p, p.out
+		r.left = p.out
 	}
 	n := copy(b, r.left)
 	r.left = r.left[n:]
@@ -150,13 +151,13 @@ func (r *framesReader) Read(b []byte) (int, error) {
 
 // Close ends the reading. When it returns, nothing reads the stored bytes any more.
 func (r *framesReader) Close() {
-	if r.lane == nil {
+	if r.closed {
 		return
 	}
+	r.closed = true
 	if r.stream != nil {
 		r.stream.Close()
 	}
-	r.lane.close()
-	r.lane = nil
+	r.stop()
 	r.dec.Close()
 }
