@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tidemark/internal/fault"
@@ -56,15 +57,21 @@ const definition = ".frm"
 
 // lost is the error of a copy in which tables are missing.
 func (m *MariaDB) lost(j *job, files []string) error {
+	return fault.New(fault.Integrity, "copy the server with", j.tool, errors.New("the copy has lost "+some(files, definition))).
+		WithHint("mariadb-backup loses tables that are dropped and created anew while it copies. Take the backup again, at a time when that is not done.")
+}
+
+// some names tables by their files, not too many of them.
+func some(files []string, suffix string) string {
+	slices.Sort(files)
 	shown := files[:min(3, len(files))]
 	names := make([]string, len(shown))
 	for i, f := range shown {
-		names[i] = strings.TrimSuffix(f, definition)
+		names[i] = strings.TrimSuffix(f, suffix)
 	}
 	text := strings.Join(names, ", ")
 	if n := len(files) - len(shown); n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}
-	return fault.New(fault.Integrity, "copy the server with", j.tool, errors.New("the copy has lost "+text)).
-		WithHint("mariadb-backup loses tables that are dropped and created anew while it copies. Take the backup again, at a time when that is not done.")
+	return text
 }

@@ -108,6 +108,7 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	}
 	inspect := xbstream.NewInspector(xbstream.Mbstream, slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
 	inspect.Removed = func(path string) []string { return definitions(j.datadir, path) }
+	inspect.Head = ariaHead
 	if err := m.program(j).run(ctx, io.MultiWriter(inspect, w)); err != nil {
 		return Info{}, err
 	}
@@ -116,6 +117,9 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	}
 	if lost := inspect.Missing(); len(lost) > 0 {
 		return Info{}, m.lost(j, lost)
+	}
+	if old := outdated(j.datadir, inspect.Heads()); len(old) > 0 {
+		return Info{}, m.outdated(j, old)
 	}
 	consistent := m.Clock.Now().Add(j.server.ahead)
 	info, err := m.info(j, inspect)

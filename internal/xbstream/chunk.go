@@ -144,6 +144,7 @@ func (i *Inspector) reach() (uint64, error) {
 	}
 	delete(i.ended, id)
 	delete(i.kept, i.path)
+	delete(i.heads, i.path)
 	i.open[i.path] = 0
 	return 0, nil
 }
@@ -152,6 +153,11 @@ func (i *Inspector) payload(p []byte) error {
 	i.crc = crc32.Update(i.crc, crc32.IEEETable, p)
 	if i.typ == 'P' && i.capture[i.path] {
 		i.kept[i.path] = append(i.kept[i.path], p...)
+	}
+	if i.Head != nil && i.typ == 'P' {
+		if n := i.Head(i.path) - len(i.heads[i.path]); n > 0 {
+			i.heads[i.path] = append(i.heads[i.path], p[:min(n, len(p))]...)
+		}
 	}
 	if i.sink != nil && (i.typ == 'P' || i.typ == 'S') {
 		if err := i.spread(p); err != nil {
@@ -220,6 +226,9 @@ func (i *Inspector) rename() error {
 		i.ended[i.id(to)] = true
 		delete(i.missing, to)
 	}
+	if head, ok := i.heads[i.path]; ok {
+		i.heads[to] = head
+	}
 	return i.forget()
 }
 
@@ -234,6 +243,7 @@ func (i *Inspector) remove() error {
 func (i *Inspector) forget() error {
 	delete(i.ended, i.id(i.path))
 	delete(i.kept, i.path)
+	delete(i.heads, i.path)
 	if i.Removed != nil {
 		for _, name := range i.Removed(i.path) {
 			i.missing[name] = true

@@ -78,12 +78,15 @@ type Inspector struct {
 	// Removed is called when the stream removes or renames a file or directory, and returns the paths
 	// of files under that name that must be there in the end. It may be nil.
 	Removed func(path string) []string
+	// Head says of how many of a file's first bytes Heads shall know. It may be nil.
+	Head func(path string) int
 
 	dialect Dialect
 	sink    sink // takes the files; may be nil
 
 	capture map[string]bool   // names of files to keep
 	kept    map[string][]byte // their content so far
+	heads   map[string][]byte // first bytes of files, by path
 	open    map[string]uint64 // files begun and not ended, with the offset at which they go on
 	ended   map[uint64]bool   // hashes of the paths of complete files
 	missing map[string]bool   // files that the stream has removed though they are wanted
@@ -115,7 +118,7 @@ type sink interface {
 // NewInspector returns an Inspector that keeps the content of the files with these paths, of at most
 // MaxCapture bytes each.
 func NewInspector(d Dialect, capture ...string) *Inspector {
-	i := &Inspector{dialect: d, capture: map[string]bool{}, kept: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
+	i := &Inspector{dialect: d, capture: map[string]bool{}, kept: map[string][]byte{}, heads: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
 		missing: map[string]bool{}, seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
 	for _, path := range capture {
 		i.capture[path] = true
@@ -174,6 +177,9 @@ func (i *Inspector) Kept(path string) ([]byte, bool) {
 	}
 	return data, ok
 }
+
+// Heads returns the first bytes of the files that Head wants them of, by the paths that they have in the end.
+func (i *Inspector) Heads() map[string][]byte { return i.heads }
 
 // Missing returns the files that Removed wanted and that have not come again, sorted.
 func (i *Inspector) Missing() []string { return slices.Sorted(maps.Keys(i.missing)) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -153,6 +154,33 @@ func TestKept(t *testing.T) {
 	}
 	if got, _ := i.Kept("info"); string(got) != "three" {
 		t.Errorf("rewritten: %q", got)
+	}
+}
+
+// TestHeads: the first bytes of files are those that they have in the end, under the names that they have then.
+func TestHeads(t *testing.T) {
+	data := stream(payload("a", 0, "first", 0), payload("b", 0, "xy", 0), payload("a", 5, "more", 0), end("a"), end("b"),
+		payload("c", 0, "third", 0), end("c"), payload("d", 0, "fourth", 0), end("d"),
+		payload("a", 0, "again", flagRewrite), end("a"), remove("b"), rename("c", "e"))
+	for size := range 12 {
+		i := NewInspector(Mbstream)
+		i.Head = func(path string) int {
+			if path == "d" {
+				return 0
+			}
+			return 3
+		}
+		if err := inspect(i, data, size+1); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"a": "aga", "e": "thi"}
+		got := map[string]string{}
+		for path, head := range i.Heads() {
+			got[path] = string(head)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("written by %d bytes: %v, expected %v", size+1, got, want)
+		}
 	}
 }
 
