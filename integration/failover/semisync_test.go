@@ -64,6 +64,7 @@ func nothingLost(t *testing.T, b servertest.Binaries, tool, ack string) {
 	if err := d.Await(context.Background(), 2*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" && s.SemiSync.Kept }); err != nil {
 		t.Fatal(err)
 	}
+	before := d.Last.SemiSync
 	w := workload.New(int64(seed>>1), workload.Options{Domains: 2, MaxBlob: 64 << 10, Without: without})
 	if err := w.Setup(p.Conn()); err != nil {
 		t.Fatal(err)
@@ -74,7 +75,8 @@ func nothingLost(t *testing.T, b servertest.Binaries, tool, ack string) {
 	go func() { ended <- w.Run(ctx, func() (*client.Conn, error) { return p.Process.Conn() }, 4, 0) }()
 	time.Sleep(time.Duration(500+r.IntN(1500)) * time.Millisecond)
 	if s, err := d.Status(); err != nil || !s.SemiSync.Kept || s.SemiSync.Unacknowledged != 0 {
-		t.Fatalf("seed %d: under load: %+v, %v", seed, s.SemiSync, err)
+		t.Fatalf("seed %d: under load: %+v, %v; before it %+v; the primary says %v and %v", seed, s.SemiSync, err, before,
+			p.Query("SHOW STATUS LIKE 'Rpl_semi_sync%'"), p.Query("SHOW STATUS LIKE 'Aborted%'"))
 	}
 	if r.IntN(2) == 0 { // before the primary, between a sync and its acknowledgement perhaps
 		d.Kill()
