@@ -378,7 +378,7 @@ func (b *bench) manifest(s *catalog.Segment, plain []byte, state *gtid.State) {
 				servers = append(servers, ev.ServerID)
 			}
 			if listed, _ := binlog.ListedState(ev, sc.Body(ev)); listed != nil {
-				state.Reset(listed)
+				state.Follow(listed)
 			}
 			if ev.Begin {
 				begin.Offset = ev.Offset

@@ -56,7 +56,7 @@ func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary 
 			return false, err
 		}
 		if listed != nil {
-			state.Reset(listed)
+			state.Follow(listed)
 		}
 	}
 	p.bytes += uint64(len(ev.Data))

@@ -59,7 +59,7 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 					return
 				}
 				if listed != nil {
-					pos.Reset(listed)
+					pos.Follow(listed)
 				}
 			}
 			if ev.Last && ev.End {

@@ -74,9 +74,16 @@ func nothingLost(t *testing.T, b servertest.Binaries, tool, ack string) {
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx, func() (*client.Conn, error) { return p.Process.Conn() }, 4, 0) }()
 	time.Sleep(time.Duration(500+r.IntN(1500)) * time.Millisecond)
-	if s, err := d.Status(); err != nil || !s.SemiSync.Kept || s.SemiSync.Unacknowledged != 0 {
-		t.Fatalf("seed %d: under load: %+v, %v; before it %+v; the primary says %v and %v", seed, s.SemiSync, err, before,
-			p.Query("SHOW STATUS LIKE 'Rpl_semi_sync%'"), p.Query("SHOW STATUS LIKE 'Aborted%'"))
+	s, err := d.Status()
+	if err != nil || !s.SemiSync.Kept {
+		t.Fatalf("seed %d: under load: %+v, %v", seed, s.SemiSync, err)
+	}
+	// MariaDB 11.8 counts a commit as one without an acknowledgement, too, whose session ends while it waits: nobody saw
+	// that succeed. Others went on only if the primary ever stopped waiting.
+	if n := s.SemiSync.Unacknowledged; n != 0 && (c.mysql || p.Value("SELECT variable_value FROM information_schema.global_status WHERE variable_name='Rpl_semi_sync_master_no_times'") != "0") {
+		t.Fatalf("seed %d: under load: %+v; before it %+v; the primary says %v", seed, s.SemiSync, before, p.Query("SHOW STATUS LIKE 'Rpl_semi_sync%'"))
+	} else if n != 0 {
+		t.Logf("seed %d: %d sessions ended while they waited", seed, n)
 	}
 	if r.IntN(2) == 0 { // before the primary, between a sync and its acknowledgement perhaps
 		d.Kill()

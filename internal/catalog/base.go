@@ -191,7 +191,7 @@ func (c *Catalog) stateAt(ctx context.Context, s *Segment, offset uint64) (*gtid
 		case err != nil:
 			return nil, c.segmentError(s, err)
 		case listed != nil:
-			state.Reset(listed)
+			state.Follow(listed)
 		case ev.End:
 			state.Add(ev.GTID)
 		}

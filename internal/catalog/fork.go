@@ -155,7 +155,7 @@ func (c *Catalog) forkIn(ctx context.Context, s *Segment, server History) (*Fork
 				return nil, damaged("read segment "+s.Name()+" in", s.Stored.Key, err)
 			}
 			if listed != nil {
-				state.Reset(listed)
+				state.Follow(listed)
 			}
 		}
 		if ev.Boundary() {

@@ -185,9 +185,34 @@ func TestStateRandom(t *testing.T) {
 			}
 		}
 		r := NewState([]GTID{{Domain: 9, Server: 9, Seq: 9}})
-		r.Reset(NewState(s.List()))
+		r.Follow(NewState(s.List()))
 		if !r.Equal(s) {
-			t.Fatalf("seed %d: reset to %s gives %s", seed, FormatList(s.List()), FormatList(r.List()))
+			t.Fatalf("seed %d: follow to %s gives %s", seed, FormatList(s.List()), FormatList(r.List()))
+		}
+	}
+}
+
+// TestFollow: the head of the next file says what the log holds, but for a domain that a crashed server has lost count of.
+func TestFollow(t *testing.T) {
+	for _, c := range []struct{ was, listed, want string }{
+		{"0-7-10,1-7-20", "0-7-10,1-7-20", "0-7-10,1-7-20"},
+		{"0-7-10,1-7-20", "0-7-12,1-7-20,2-7-1", "0-7-12,1-7-20,2-7-1"}, // missed
+		{"0-7-10,1-7-20", "0-7-3,1-7-20", "0-7-10,1-7-20"},
+		{"0-7-10,1-7-20", "1-7-20", "1-7-20"}, // the domain was deleted
+		{"0-7-10", "0-8-3", "0-8-3"},          // another server's
+		{"0-6-4,0-7-10", "0-6-4,0-7-3", "0-6-4,0-7-10"},
+	} {
+		parse := func(text string) *State {
+			list, err := ParseList(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return NewState(list)
+		}
+		s := parse(c.was)
+		s.Follow(parse(c.listed))
+		if got := FormatList(s.List()); got != c.want || s.String() != parse(c.want).String() {
+			t.Errorf("%s, then a file with %s: %s, expected %s", c.was, c.listed, got, c.want)
 		}
 	}
 }

@@ -102,8 +102,24 @@ func (s *State) Revert(u Undo) {
 	}
 }
 
-// Reset makes s what t is.
-func (s *State) Reset(t *State) { *s = *t }
+// Follow makes s what the head of the next binlog file lists. MariaDB, killed while it writes a transaction,
+// may list a domain in the file that it begins then as it was some transactions earlier (10.11, 11.8); what is
+// in the log already stays in it.
+func (s *State) Follow(listed *State) {
+	was := *s
+	*s = *listed
+	for domain, g := range was.tip {
+		if t, ok := s.tip[domain]; !ok || t.Server != g.Server || t.Seq >= g.Seq {
+			continue
+		}
+		s.tip[domain] = g
+		for p, seq := range was.last {
+			if p.domain == domain {
+				s.last[p] = max(seq, s.last[p])
+			}
+		}
+	}
+}
 
 // Position returns MariaDB's last transaction of every domain.
 func (s *State) Position() Position { return s.tip.Clone() }

@@ -104,7 +104,7 @@ func (c *recount) add(ev *binlog.Event, body []byte) error {
 			return err
 		}
 		if listed != nil {
-			c.state.Reset(listed)
+			c.state.Follow(listed)
 		}
 	}
 	if ev.Last && ev.End {

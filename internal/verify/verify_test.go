@@ -88,7 +88,7 @@ func complete(t testing.TB, a *archivetest.Archive, s *catalog.Segment) {
 		if ev.Type == binlog.TypeMariaGTIDList {
 			list, err := binlog.ParseGTIDList(r.Body(ev))
 			must(t, err)
-			state.Reset(gtid.NewState(list))
+			state.Follow(gtid.NewState(list))
 		}
 		if ev.End {
 			tail = catalog.Tail{GTID: ev.GTID.String(), Offset: s.Source.Start + uint64(begin), Before: catalog.PositionOf(state)}
