@@ -161,7 +161,9 @@ func (a *Archiver) store(ctx context.Context, s *sealed, sealer *seal.Sealer) er
 // commit puts the manifest of a stored segment and lets go of it in the spool.
 func (a *Archiver) commit(ctx context.Context, s *sealed) error {
 	seg := *s.seg
-	seg.Stored, seg.BodySHA256, seg.Tail.SHA256 = s.up.stored, s.up.body, s.up.tail
+	tail := *seg.Tail // Resume reads that of the segment in the queue
+	tail.SHA256 = s.up.tail
+	seg.Stored, seg.BodySHA256, seg.Tail = s.up.stored, s.up.body, &tail
 	seg.Members = []catalog.Member{seg.Members[0]}
 	seg.Members[0].BodySHA256 = s.up.body
 	a.mu.Lock()
