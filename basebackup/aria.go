@@ -13,8 +13,8 @@ import (
 
 // mariadb-backup copies tables of Aria while they are written to, and applies Aria's log to the copy when it
 // is prepared. With a table that was truncated, or created anew in another way, after it had been copied, that
-// goes wrong: rows of before come back, the number of rows is wrong, or the index is corrupt. Often neither the
-// tool nor CHECK TABLE says anything.
+// goes wrong: rows of before come back, the number of rows is wrong, or the index is corrupt. The tool says
+// nothing, and CHECK TABLE not always.
 //
 // Such a table is seen in the head of its index file: that tells the place of Aria's log at which the table was
 // created, in the copy another one than on the server in the end.

@@ -48,10 +48,10 @@ func (c *Catalog) manifests(ctx context.Context, timeline uint32, spans []span) 
 				rest = rest[n:]
 			}
 		}
-		for chunk := range ordered.Map(ctx, chunksAtOnce, parts, func(ctx context.Context, p part) []found {
+		for list := range ordered.Map(ctx, chunksAtOnce, parts, func(ctx context.Context, p part) []found {
 			return c.readChunk(ctx, timeline, p.spans, p.index)
 		}) {
-			for _, f := range chunk {
+			for _, f := range list {
 				if !yield(f) {
 					return
 				}
