@@ -109,17 +109,24 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	inspect := xbstream.NewInspector(xbstream.Mbstream, slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
 	inspect.Removed = func(path string) []string { return definitions(j.datadir, path) }
 	inspect.Head = ariaHead
-	if err := m.program(j).run(ctx, io.MultiWriter(inspect, w)); err != nil {
+	program, others := m.program(j), newOthers(j.datadir)
+	program.line, inspect.Content = others.line, others.content
+	if err := program.run(ctx, io.MultiWriter(inspect, w)); err != nil {
 		return Info{}, err
 	}
 	if err := inspect.Close(); err != nil {
 		return Info{}, m.failed(j, err)
 	}
-	if lost := inspect.Missing(); len(lost) > 0 {
+	lost, torn, err := others.check(inspect)
+	switch lost, old := append(lost, inspect.Missing()...), append(others.redone, outdated(j.datadir, inspect.Heads())...); {
+	case err != nil:
+		return Info{}, m.failed(j, err)
+	case len(lost) > 0:
 		return Info{}, m.lost(j, lost)
-	}
-	if old := outdated(j.datadir, inspect.Heads()); len(old) > 0 {
+	case len(old) > 0:
 		return Info{}, m.outdated(j, old)
+	case len(torn) > 0:
+		return Info{}, m.torn(j, torn)
 	}
 	consistent := m.Clock.Now().Add(j.server.ahead)
 	info, err := m.info(j, inspect)

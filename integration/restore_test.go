@@ -46,6 +46,7 @@ func live(t *testing.T, points int, cut kit.Cut) *past {
 	go func() { written <- w.Run(ctx, func() (*client.Conn, error) { return p.srv.Process.Conn() }, 4, 0) }()
 	time.Sleep(time.Second)
 	base := archivetest.TakeBackup(t, p.srv)
+	w.Rebuild()
 	for i := range points {
 		time.Sleep(500 * time.Millisecond)
 		cp, err := w.CheckpointAt(conn, fmt.Sprintf("point %d", i+1))

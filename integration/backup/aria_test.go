@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -43,19 +42,7 @@ func aria(t *testing.T, b servertest.Binaries) {
 			refused++
 			return
 		}
-		dir := t.TempDir()
-		x := exec.Command(b.Mbstream, "-x", "-C", dir)
-		x.Stdin = &stream
-		if out, err := x.CombinedOutput(); err != nil {
-			t.Fatalf("mbstream: %v: %s", err, out)
-		}
-		if out, err := exec.Command(b.Backup, "--no-defaults", "--prepare", "--target-dir="+dir).CombinedOutput(); err != nil {
-			t.Fatalf("prepare: %v: %s", err, out)
-		}
-		again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: dir, Binaries: b})
-		if err != nil {
-			t.Fatal(err)
-		}
+		again := s.launch(&stream)
 		defer again.Close()
 		for i := range tables {
 			for sql, want := range map[string]string{

@@ -72,6 +72,7 @@ func begin(t *testing.T, b servertest.Binaries, seed uint64, o workload.Options)
 		said, _ := exec.Command("sh", "-c", "tail -n 40 "+p.dir+"/state/*/mariadb-backup-*.log "+p.dir+"/state/*/*/mariadb-backup-*.log").CombinedOutput()
 		t.Fatalf("%v\n%s\n%v", err, said, p.srv.Query("SHOW PROCESSLIST"))
 	}
+	p.load.Rebuild()
 	return p
 }
 

@@ -58,6 +58,11 @@ const (
 	// Recreated is databases and tables of MyISAM that are dropped and created anew. mariadb-backup
 	// loses them when it copies meanwhile: leave it out where a base backup has to succeed.
 	Recreated Group = "recreated"
+
+	// Rebuilt is tables of MyISAM and Aria that are truncated, altered, optimized or repaired. mariadb-backup
+	// copies them wrongly meanwhile, and such a copy is refused: without Recreated it is left out as well, until
+	// Rebuild is called.
+	Rebuilt Group = "rebuilt"
 )
 
 // Options say what is written. The zero value is good for a test of a few seconds.
@@ -82,6 +87,8 @@ type Workload struct {
 	flavor flavor // known, as kinds, after Setup
 	kinds  []kind
 
+	rebuilds atomic.Bool // Rebuild was called
+
 	gate sync.RWMutex // held for reading during a transaction, for writing during a checkpoint
 	runs atomic.Uint64
 
@@ -101,6 +108,9 @@ func New(seed int64, o Options) *Workload {
 	o.Domains = max(o.Domains, 1)
 	return &Workload{opts: o, seed: uint64(seed), stats: map[string]int{}, acked: map[int]int64{}}
 }
+
+// Rebuild ends what is left out for the sake of a base backup, which has been taken.
+func (w *Workload) Rebuild() { w.rebuilds.Store(true) }
 
 // Run writes with so many workers until n transactions are done, or, if n is 0, until ctx is
 // done, which is no error. Transactions under way are finished. It may be called again.

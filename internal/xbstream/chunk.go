@@ -139,9 +139,11 @@ func (i *Inspector) reach() (uint64, error) {
 		return at, nil
 	}
 	id := i.id(i.path)
-	if i.ended[id] && (i.flags&flagRewrite == 0 || i.dialect != Mbstream) {
+	again := i.flags&flagRewrite != 0 && i.dialect == Mbstream
+	if _, ended := i.ended[id]; ended && !again {
 		return 0, i.damage("it comes again after its end")
 	}
+	i.again[i.path] = again
 	delete(i.ended, id)
 	delete(i.kept, i.path)
 	delete(i.heads, i.path)
@@ -153,6 +155,9 @@ func (i *Inspector) payload(p []byte) error {
 	i.crc = crc32.Update(i.crc, crc32.IEEETable, p)
 	if i.typ == 'P' && i.capture[i.path] {
 		i.kept[i.path] = append(i.kept[i.path], p...)
+	}
+	if i.Content != nil && i.typ == 'P' {
+		i.Content(i.path, p, i.open[i.path]-i.left)
 	}
 	if i.Head != nil && i.typ == 'P' {
 		if n := i.Head(i.path) - len(i.heads[i.path]); n > 0 {
@@ -187,8 +192,9 @@ func (i *Inspector) end() error {
 			return err
 		}
 	}
+	i.ended[i.id(i.path)] = i.again[i.path]
 	delete(i.open, i.path)
-	i.ended[i.id(i.path)] = true
+	delete(i.again, i.path)
 	if i.capture[i.path] && i.kept[i.path] == nil {
 		i.kept[i.path] = []byte{}
 	}
@@ -222,8 +228,8 @@ func (i *Inspector) rename() error {
 			return i.damage("it is renamed to %q before the end of %q", to, name)
 		}
 	}
-	if i.ended[i.id(i.path)] {
-		i.ended[i.id(to)] = true
+	if again, ok := i.ended[i.id(i.path)]; ok {
+		i.ended[i.id(to)] = again
 		delete(i.missing, to)
 	}
 	if head, ok := i.heads[i.path]; ok {

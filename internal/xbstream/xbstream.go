@@ -78,6 +78,9 @@ type Inspector struct {
 	// Removed is called when the stream removes or renames a file or directory, and returns the paths
 	// of files under that name that must be there in the end. It may be nil.
 	Removed func(path string) []string
+	// Content is called with the bytes of files as they come, and where in the file they belong; not with Percona's
+	// sparse ones. It may be nil.
+	Content func(path string, p []byte, at uint64)
 	// Head says of how many of a file's first bytes Heads shall know. It may be nil.
 	Head func(path string) int
 
@@ -88,7 +91,8 @@ type Inspector struct {
 	kept    map[string][]byte // their content so far
 	heads   map[string][]byte // first bytes of files, by path
 	open    map[string]uint64 // files begun and not ended, with the offset at which they go on
-	ended   map[uint64]bool   // hashes of the paths of complete files
+	again   map[string]bool   // of those, whether they came with the rewrite flag
+	ended   map[uint64]bool   // the same of complete files, by the hashes of their paths
 	missing map[string]bool   // files that the stream has removed though they are wanted
 	seed    maphash.Seed
 	bytes   int64
@@ -118,8 +122,8 @@ type sink interface {
 // NewInspector returns an Inspector that keeps the content of the files with these paths, of at most
 // MaxCapture bytes each.
 func NewInspector(d Dialect, capture ...string) *Inspector {
-	i := &Inspector{dialect: d, capture: map[string]bool{}, kept: map[string][]byte{}, heads: map[string][]byte{}, open: map[string]uint64{}, ended: map[uint64]bool{},
-		missing: map[string]bool{}, seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
+	i := &Inspector{dialect: d, capture: map[string]bool{}, kept: map[string][]byte{}, heads: map[string][]byte{}, open: map[string]uint64{},
+		again: map[string]bool{}, ended: map[uint64]bool{}, missing: map[string]bool{}, seed: maphash.MakeSeed(), head: make([]byte, 0, maxPath+1)}
 	for _, path := range capture {
 		i.capture[path] = true
 	}
@@ -180,6 +184,13 @@ func (i *Inspector) Kept(path string) ([]byte, bool) {
 
 // Heads returns the first bytes of the files that Head wants them of, by the paths that they have in the end.
 func (i *Inspector) Heads() map[string][]byte { return i.heads }
+
+// Has says whether the stream has all of a file, under the name that it has in the end, and whether it came again, to
+// replace an earlier copy or in case there was one.
+func (i *Inspector) Has(path string) (complete, again bool) {
+	again, complete = i.ended[i.id(path)]
+	return complete, again
+}
 
 // Missing returns the files that Removed wanted and that have not come again, sorted.
 func (i *Inspector) Missing() []string { return slices.Sorted(maps.Keys(i.missing)) }

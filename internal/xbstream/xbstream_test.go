@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,31 @@ func TestHeads(t *testing.T) {
 		}
 		if !maps.Equal(got, want) {
 			t.Errorf("written by %d bytes: %v, expected %v", size+1, got, want)
+		}
+	}
+}
+
+// TestHas: a file is there under its last name, and is known to have come again.
+func TestHas(t *testing.T) {
+	data := stream(payload("a", 0, "first", 0), payload("b", 0, "xy", 0), payload("a", 5, "more", 0), end("a"), end("b"),
+		payload("c", 0, "third", flagRewrite), end("c"), payload("a", 0, "again", flagRewrite), end("a"), remove("b"), rename("c", "e"),
+		payload("d", 0, "open", 0), end("empty"))
+	for size := range 12 {
+		i := NewInspector(Mbstream)
+		content := map[string]string{}
+		i.Content = func(path string, p []byte, at uint64) { content[path] = content[path][:at] + string(p) }
+		for part := range slices.Chunk(data, size+1) {
+			if _, err := i.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for path, want := range map[string][2]bool{"a": {true, true}, "b": {}, "c": {}, "d": {}, "e": {true, true}, "empty": {true, false}, "f": {}} {
+			if complete, again := i.Has(path); [2]bool{complete, again} != want {
+				t.Errorf("written by %d bytes: %s is complete: %v, came again: %v", size+1, path, complete, again)
+			}
+		}
+		if want := (map[string]string{"a": "again", "b": "xy", "c": "third", "d": "open"}); !maps.Equal(content, want) {
+			t.Errorf("written by %d bytes: %v, expected %v", size+1, content, want)
 		}
 	}
 }
