@@ -111,7 +111,9 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	inspect.Head = ariaHead
 	program, others := m.program(j), newOthers(j.datadir)
 	program.line, inspect.Content = others.line, others.content
-	if err := program.run(ctx, io.MultiWriter(inspect, w)); err != nil {
+	err = program.run(ctx, io.MultiWriter(inspect, w))
+	others.settle()
+	if err != nil {
 		return Info{}, err
 	}
 	if err := inspect.Close(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,7 +38,7 @@ type others struct {
 	blocked map[string]stamp // when nothing could change any more
 	redone  []string         // tables of Aria that were optimized or repaired
 	changed map[string]*sum  // then, of those that had changed meanwhile
-	summed  chan struct{}    // closed when they are
+	summing sync.WaitGroup
 	err     error
 }
 
@@ -72,10 +73,12 @@ func (o *others) line(s string) {
 		if o.redone, o.err = redone(filepath.Join(o.datadir, "ddl.log")); o.err != nil {
 			return
 		}
-		o.summed = make(chan struct{})
-		go o.read() // the log goes on
+		o.summing.Go(o.read) // the log goes on
 	}
 }
+
+// settle waits until nothing is read any more.
+func (o *others) settle() { o.summing.Wait() }
 
 // stamps returns those of the files of each table.
 func (o *others) stamps() (map[string]stamp, error) {
@@ -168,7 +171,6 @@ func (o *others) content(path string, p []byte, at uint64) {
 
 // read sums the bytes of the server's files that have changed since the copy of them began.
 func (o *others) read() {
-	defer close(o.summed)
 	for path, now := range o.blocked {
 		if before, known := o.flushed[path]; o.flushed == nil || ofAria(path) || known && before == now {
 			continue
@@ -225,13 +227,10 @@ func (o *others) same(path string) bool {
 	return a != nil && b != nil && !a.broken && a.size == b.size && a.hash.Sum64() == b.hash.Sum64()
 }
 
-// check compares a whole copy with what was seen.
+// check compares a whole copy with what was seen, once that is settled.
 func (o *others) check(stream *xbstream.Inspector) (lost, torn []string, err error) {
 	if o.err != nil {
 		return nil, nil, fmt.Errorf("look at the tables that are not InnoDB's: %w", o.err)
-	}
-	if o.summed != nil {
-		<-o.summed
 	}
 	for path, now := range o.blocked {
 		there, again := stream.Has(path)

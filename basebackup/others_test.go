@@ -53,6 +53,7 @@ func TestOthersSame(t *testing.T) {
 		}
 	}
 	o.line("[00] Acquired locks for BACKUP STAGE BLOCK_DDL")
+	o.settle()
 	lost, torn, err := o.check(xbstream.NewInspector(xbstream.Mbstream)) // an empty stream has lost everything
 	if err != nil || len(torn) > 0 || len(lost) != 6 || slices.Contains(lost, "d/#sql-1.MYD") {
 		t.Errorf("lost %v, torn %v, %v", lost, torn, err)
