@@ -257,7 +257,11 @@ func (h *history) readLog(ctx context.Context, t *catalog.Timeline) error {
 		if i < 0 {
 			return nil
 		}
-		from = h.bases[i].Segment
+		next, err := h.c.LogFrom(ctx, h.bases[i])
+		if err != nil && !fault.Is(err, fault.Integrity) {
+			return err
+		}
+		from = min(max(next, reached+2), h.bases[i].Segment) // behind what is missing or damaged
 	}
 }
 

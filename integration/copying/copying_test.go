@@ -72,7 +72,7 @@ func (w *world) copies() {
 	same, anew, part := w.url("same"), w.url("anew"), w.url("part")
 	w.run(fault.None, "copy", "--to", same) // while it is archived
 	w.whole(same)
-	w.run(fault.None, "backup")
+	w.backupMeanwhile()
 	w.write(40)
 	w.settled(d)
 
@@ -188,6 +188,30 @@ func (w *world) write(n int) {
 	for range n {
 		w.rows++
 		w.srv.Exec(fmt.Sprintf("INSERT INTO d.t (v) VALUES (REPEAT('%d', 20))", w.rows), "FLUSH BINARY LOGS")
+	}
+}
+
+// backupMeanwhile takes a base backup while rows are written and archived: the bounds of a clone lie some segments apart then.
+func (w *world) backupMeanwhile() {
+	w.t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command(w.tool, "backup", "--config", w.config)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		w.write(1)
+		select {
+		case err := <-ended:
+			if err != nil {
+				w.t.Fatalf("backup: %v\n%s", err, &out)
+			}
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 

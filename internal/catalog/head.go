@@ -44,7 +44,11 @@ func (c *Catalog) PutHead(ctx context.Context, h *Head) error {
 		h.Sequence++ // one of ours that was put, and not listed yet
 	}
 	for len(seqs) >= keepHeads {
-		if err := c.store.Delete(ctx, c.key(headKey(h.Timeline, seqs[0]))); err != nil {
+		err := c.store.Delete(ctx, c.key(headKey(h.Timeline, seqs[0])))
+		if storage.Keeps(err) {
+			break // it does no harm, and goes with a later one when the storage lets it go
+		}
+		if err != nil {
 			return fmt.Errorf("remove an old head: %w", err)
 		}
 		seqs = seqs[1:]

@@ -60,6 +60,9 @@ func (c *cluster) apart(reason string, host config.Address, err error) error {
 
 // part begins a new timeline with the history that a host has. The old one is archived to its end.
 func (c *cluster) part(ctx context.Context, p *parting) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer c.keepLease(ctx, cancel)() // the session's is over, and this may take its time
 	if p.unfinished != nil {
 		return fault.New(fault.KindOf(p.unfinished), "archive the old history to its end before the new one of", p.host.String(), p.unfinished).
 			WithHint(fault.HintOf(p.unfinished))
@@ -89,6 +92,9 @@ func (c *cluster) part(ctx context.Context, p *parting) error {
 			return err
 		}
 		t.Gaps = []catalog.Gap{{From: fork.Position, To: catalog.Position{GTID: start}, Noticed: c.o.Clock.Now()}}
+	}
+	if err := c.lease.Sure(ctx); err != nil {
+		return err
 	}
 	if err := c.cat.PutTimeline(ctx, t); err != nil {
 		return err

@@ -74,6 +74,11 @@ func WriteFileExclusive(fsys FS, path string, data []byte) error {
 		// The loser syncs too: the winner may have died before it could, and whoever hears
 		// "exists" goes on to rely on that file.
 		if serr := fsys.SyncDir(filepath.Dir(path)); serr != nil {
+			if err == nil {
+				// A failure is told once: whoever tried again would find the name, sync the directory without an error, and
+				// take the file for durable.
+				_ = fsys.Remove(path)
+			}
 			err = serr
 		}
 	}

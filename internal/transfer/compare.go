@@ -76,7 +76,7 @@ func (t *transfer) log(ctx context.Context, l *line, there *catalog.Timeline) er
 		if err != nil {
 			return err
 		}
-		if err := t.whole(s.Stored); err != nil {
+		if err := t.acceptable(catalog.SegmentKey(l.Number, s.First, s.Last), s.Stored); err != nil {
 			return err
 		}
 		for _, m := range s.Members {
@@ -123,7 +123,7 @@ func (t *transfer) bases(l *line, there []*catalog.Base) error {
 				return t.to.Differs("base/"+b.ID+"/manifest.json", errors.New("the base backup there is another one"))
 			}
 			for _, p := range have.Parts {
-				if err := t.whole(p.Stored); err != nil {
+				if err := t.acceptable("base/"+b.ID+"/manifest.json", p.Stored); err != nil {
 					return err
 				}
 			}
@@ -150,6 +150,14 @@ func sameBase(a, b *catalog.Base) bool {
 		return b
 	}
 	return reflect.DeepEqual(apart(*a), apart(*b))
+}
+
+// acceptable checks that an object of a copy before this one is there, and not in the clear where this one is to be encrypted.
+func (t *transfer) acceptable(manifest string, s catalog.Stored) error {
+	if t.o.Recipients != nil && len(s.Recipients) == 0 {
+		return t.to.Differs(manifest, errors.New("what is there is stored in the clear, and the copy is to be encrypted"))
+	}
+	return t.whole(s)
 }
 
 // whole checks that an object is there with its size.

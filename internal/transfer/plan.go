@@ -58,7 +58,16 @@ func plan(ctx context.Context, c *catalog.Catalog, w Window) ([]*line, error) {
 			return nil, err
 		}
 		for _, b := range bases {
-			if b.Timeline == t.Number && l.end != nil && b.Segment > l.Skipped && b.Segment <= l.end.Last {
+			if b.Timeline != t.Number || l.end == nil || b.Segment > l.end.Last || b.Segment <= l.Skipped {
+				continue
+			}
+			from := b.Segment
+			if begin != nil { // without its log it would be of no use
+				if from, err = c.LogFrom(ctx, b); err != nil {
+					return nil, err
+				}
+			}
+			if from > l.Skipped {
 				l.bases = append(l.bases, b)
 			}
 		}
@@ -101,7 +110,10 @@ func (l *line) read(ctx context.Context, c *catalog.Catalog, w Window, begin *ca
 	}
 	from := uint64(0)
 	if begin != nil && l.Number == begin.Timeline {
-		from = begin.Segment
+		if from, err = c.LogFrom(ctx, begin); err != nil {
+			return err
+		}
+		from = max(from, l.Skipped+1)
 	}
 	none := begin != nil && l.Number < begin.Timeline
 	var prev *catalog.Segment

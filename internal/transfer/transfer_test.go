@@ -108,6 +108,13 @@ func TestEncrypt(t *testing.T) {
 	if r := a.copied(first, Options{Recipients: r2}); r.Segments != 2 || r.SegmentsThere != 7 {
 		t.Errorf("%+v", r)
 	}
+	// What is there in the clear is not passed off as encrypted.
+	plain := empty(t)
+	a.copied(plain, Options{})
+	a.more()
+	if _, err := Run(ctx, a.Catalog, plain, options(Options{Recipients: r2})); !fault.Is(err, fault.TargetNotEmpty) || !strings.Contains(err.Error(), "in the clear") {
+		t.Errorf("a copy in the clear that is to go on encrypted: %v", err)
+	}
 }
 
 var errDown = errors.New("the storage is down")

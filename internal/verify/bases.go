@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"tidemark/internal/catalog"
+	"tidemark/internal/gtid"
 )
 
 // base is a base backup and the segment in which it lies, once the chain has shown it.
@@ -12,6 +13,20 @@ type base struct {
 	*catalog.Base
 	key  string
 	lies *catalog.Segment
+	from bool // nothing that it may lack is before the first segment of the run of the log in which it lies
+}
+
+// mayBegin reports whether nothing that the copy may lack is before a segment: MySQL's copies have a position between two.
+func (b *base) mayBegin(s *catalog.Segment) bool {
+	if b.PositionMin.Equal(b.PositionMax) || b.Flavor != gtid.MySQL {
+		return true
+	}
+	least, err := gtid.ParseSet(b.PositionMin.GTID)
+	if err != nil {
+		return false
+	}
+	before, err := gtid.ParseSet(s.Before.GTID)
+	return err == nil && least.ContainsSet(before)
 }
 
 // readBases reads the manifests of the base backups and has their parts checked.
@@ -81,7 +96,9 @@ func (v *verifier) checkBases(bases []*base) {
 			v.add(Damage, b.key, kindInconsistent, "it lies in segment %d of timeline %d, which is missing: it cannot be rolled forward", b.Segment, b.Timeline)
 		case s.Source.File != b.Source.File || b.Source.Offset < s.Source.Start || b.Source.Offset > s.Source.End:
 			v.add(Damage, b.key, kindInconsistent, "its position %s is not in segment %s (%s to %s)", b.Source, s.Name(), s.Source.StartPoint(), s.Source.EndPoint())
-		case b.Source.Offset == s.Source.End && b.PositionMax.GTID != s.After.GTID:
+		case !b.from:
+			v.add(Damage, b.key, kindInconsistent, "the log between its bounds, which it may lack, is missing before segment %s: it cannot be rolled forward", s.Name())
+		case b.Source.Offset == s.Source.End && b.PositionMin.Equal(b.PositionMax) && b.PositionMax.GTID != s.After.GTID:
 			v.add(Damage, b.key, kindInconsistent, "its position is %q, and %q where it lies in the log", b.PositionMax.GTID, s.After.GTID)
 		}
 	}

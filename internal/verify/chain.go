@@ -187,7 +187,7 @@ func (c *chain) walk(spans, others []catalog.Span) error {
 				c.v.add(Damage, key, kindInconsistent, "%s", cause(err))
 			}
 		}
-		c.note(r.seg)
+		c.note(r.seg, prev == nil)
 		c.v.checkIndexed(r.indexed, r.seg)
 		if err := c.v.segment(key, r.seg); err != nil {
 			return err
@@ -258,8 +258,8 @@ func (c *chain) manifests(spans []catalog.Span) iter.Seq[read] {
 	}
 }
 
-// note remembers of a segment what heads, base backups and other manifests will be compared with.
-func (c *chain) note(s *catalog.Segment) {
+// note remembers of a segment, which may begin a run of the log, what heads, base backups and other manifests will be compared with.
+func (c *chain) note(s *catalog.Segment, begins bool) {
 	c.v.report.Segments++
 	c.v.report.Transactions += s.Transactions
 	c.v.report.Events += s.Events
@@ -277,6 +277,9 @@ func (c *chain) note(s *catalog.Segment) {
 	for _, b := range c.wanted {
 		if s.First <= b.Segment && b.Segment <= s.Last {
 			b.lies = s
+		}
+		if begins && s.First <= b.Segment {
+			b.from = b.mayBegin(s)
 		}
 	}
 }
