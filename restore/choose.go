@@ -81,7 +81,7 @@ func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroun
 		}
 		return c, nil
 	}
-	return nil, h.unreachable(t, why)
+	return nil, h.unreachable(t, h.before(i, why))
 }
 
 // transactionsOf counts the transactions of the segments from one index up to, but without, another.

@@ -73,5 +73,5 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 		}
 		return &chosen{base: b, i: first, offset: h.segments[first].Source.Start, position: least}, nil
 	}
-	return nil, h.unreachable(t, why)
+	return nil, h.unreachable(t, h.before(i, why))
 }

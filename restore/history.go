@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tidemark/internal/catalog"
@@ -437,27 +438,51 @@ func (h *history) unreachable(t Target, why error) error {
 	return fault.New(fault.Unreachable, "plan a restore to", t.String(), why).WithHint(hint)
 }
 
-// window describes the first and the last point that can be restored, and what is kept beside them.
+// window describes the first and the last point that can be restored, on both sides of each hole, and what is kept beside them.
 func (h *history) window() string {
-	var b *catalog.Base
-	own := ""
-	for _, base := range h.bases {
-		if i, ok := h.find(base.Timeline, base.Segment); ok && h.kept(i) {
-			own += fmt.Sprintf(" Base backup %s, of %s, is kept, and can be restored by itself, with --to-position %s.", base.ID, stamp(base.Consistent), base.Source)
-		} else if b == nil {
-			b = base
+	own, windows := "", make([]string, len(h.stretches))
+	for _, b := range h.bases {
+		i, ok := h.find(b.Timeline, b.Segment)
+		if ok && h.kept(i) {
+			own += fmt.Sprintf(" Base backup %s, of %s, is kept, and can be restored by itself, with --to-position %s.", b.ID, stamp(b.Consistent), b.Source)
+			continue
+		}
+		for k, r := range h.stretches {
+			if ok && windows[k] == "" && r.first <= i && i < r.end {
+				windows[k] = fmt.Sprintf("from %s, GTID position %s (%s), to %s", stamp(b.Consistent), orNone(b.PositionMax.GTID), b.Source, h.endOf(r))
+			}
 		}
 	}
-	if b == nil {
+	windows = slices.DeleteFunc(windows, func(w string) bool { return w == "" })
+	if len(windows) == 0 {
 		return "There is no base backup with the log that follows it: take one with `tidemark backup`." + own
 	}
-	s := h.last()
-	end := fmt.Sprintf("GTID position %s (%s)", orNone(s.After.GTID), s.Source.EndPoint())
-	if t := h.coveredUntil(); !t.IsZero() {
-		end += " and time " + stamp(t)
+	return "The archive can be restored " + strings.Join(windows, ", and ") + "." + own
+}
+
+// endOf describes the last point of a run of the log.
+func (h *history) endOf(r stretch) string {
+	s, covered := h.segments[r.end-1], r.covered
+	if r.end == len(h.segments) {
+		covered = h.coveredUntil()
+	} else if covered.IsZero() {
+		covered = s.Commit.Last // nothing is known of what came then
 	}
-	return fmt.Sprintf("The archive can be restored from %s, GTID position %s (%s), to %s.",
-		stamp(b.Consistent), orNone(b.PositionMax.GTID), b.Source, end) + own
+	end := fmt.Sprintf("GTID position %s (%s)", orNone(s.After.GTID), s.Source.EndPoint())
+	if !covered.IsZero() {
+		end += " and time " + stamp(covered)
+	}
+	return end
+}
+
+// before says why a stop in the segment with the index i cannot be restored: where the log before it is missing that is why.
+func (h *history) before(i int, why error) error {
+	for k, r := range h.stretches {
+		if k > 0 && r.first <= i && i < r.end && h.stretches[k-1].hole != nil && !errors.Is(h.stretches[k-1].hole, catalog.ErrExpired) {
+			return fmt.Errorf("%w behind a hole in the log: %w", why, h.stretches[k-1].hole)
+		}
+	}
+	return why
 }
 
 func orNone(s string) string {

@@ -420,7 +420,7 @@ func TestPlanDamage(t *testing.T) {
 		f.reach(ToLatest(), "0-1-10")
 		f.reach(seconds(8), "0-1-7")
 		f.reach(ok(ToGTID("0-1-3")), "0-1-3")
-		f.refuse(seconds(4), fault.Unreachable, "before the first") // between the third and the hole
+		f.refuse(seconds(4), fault.Unreachable, "before the first", "hole", "0000000000000005-0000000000000005.json", "to GTID position 0-1-3", "and from 2026-11-21T12:00:06Z") // between the third and the hole
 		f.refuse(ok(ToGTID("0-1-4")), fault.Integrity, catalog.SegmentKey(1, 5, 5))
 	})
 }
