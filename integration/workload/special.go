@@ -59,6 +59,9 @@ func (s *session) userVariable() error {
 }
 
 func (s *session) temporaryTable() error {
+	if s.without(Rebuilt) {
+		return nil // a base backup of a moment when there is one lacks it, and nothing that uses it can be applied
+	}
 	return s.byStatement(func() error {
 		return s.run(
 			"CREATE TEMPORARY TABLE temp (n INT PRIMARY KEY, v VARCHAR(100))",

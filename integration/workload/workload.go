@@ -59,9 +59,9 @@ const (
 	// loses them when it copies meanwhile: leave it out where a base backup has to succeed.
 	Recreated Group = "recreated"
 
-	// Rebuilt is tables of MyISAM and Aria that are truncated, altered, optimized or repaired. mariadb-backup
-	// copies them wrongly meanwhile, and such a copy is refused: without Recreated it is left out as well, until
-	// Rebuild is called.
+	// Rebuilt is tables of MyISAM and Aria that are truncated, altered, optimized or repaired: mariadb-backup
+	// copies them wrongly meanwhile, and such a copy is refused. And temporary tables that the log makes and uses, which no
+	// copy holds. Without Recreated it is left out as well, until Rebuild is called.
 	Rebuilt Group = "rebuilt"
 )
 
