@@ -10,14 +10,23 @@ import (
 // begin makes a data directory of the base backup and starts the private server on it. The log is read
 // ahead meanwhile.
 func (r *run) begin(ctx context.Context) (*session, error) {
+	need := r.plan.DiskBytes + mysqld.RedoLog(mysqld.Pool(r.Memory))
+	again := r.work.left
+	if !again {
+		if err := r.checkDisk(need); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.work.begin(r.plan, r.clock.Now()); err != nil {
 		return nil, err
 	}
 	if err := r.chooseUser(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.checkDisk(r.plan.DiskBytes + mysqld.RedoLog(mysqld.Pool(r.Memory))); err != nil {
-		return nil, err
+	if again { // what an interrupted restore had left is gone only now
+		if err := r.checkDisk(need); err != nil {
+			return nil, err
+		}
 	}
 	s := &session{feed: r.newFeed(r.plan.beginning(), r.plan.start).start(ctx)}
 	err := r.layOut(ctx)

@@ -165,13 +165,14 @@ func (r *run) command(ctx context.Context, program string, args ...string) *exec
 // directory takes so many bytes.
 func (r *run) checkDisk(data int64) error {
 	relay := min(r.RelaySpace, 2*r.plan.LogBytes)
-	needs := map[string]int64{r.work.target: data}
-	same, err := sameDevice(r.work.target, r.work.dir)
+	target := nearest(r.work.target)
+	needs := map[string]int64{target: data}
+	same, err := sameDevice(target, r.work.dir)
 	if err != nil {
 		return err
 	}
 	if same {
-		needs[r.work.target] += relay
+		needs[target] += relay
 	} else {
 		needs[r.work.dir] = relay
 	}
@@ -186,6 +187,16 @@ func (r *run) checkDisk(data int64) error {
 		}
 	}
 	return nil
+}
+
+// nearest is the path, or the directory above it that there is already.
+func nearest(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 func sameDevice(a, b string) (bool, error) {

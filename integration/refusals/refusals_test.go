@@ -37,14 +37,14 @@ func each(t *testing.T, test func(*testing.T, *world)) {
 	}, "mariadb-backup", "mbstream")
 }
 
-func newWorld(t *testing.T, b servertest.Binaries) *world {
+func newWorld(t *testing.T, b servertest.Binaries, extra ...string) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir(), before: time.Now().Add(-time.Hour)}
 	var err error
 	if w.tool, err = harness.Build(w.dir); err != nil {
 		t.Fatal(err)
 	}
-	w.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
+	w.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: extra})
 	w.srv.CreateUser(servertest.User, "secret")
 	position := "SELECT @@gtid_binlog_pos"
 	if b.Flavor == servertest.MySQL {
