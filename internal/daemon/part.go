@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
 	"go.uber.org/zap"
@@ -99,6 +100,9 @@ func (c *cluster) part(ctx context.Context, p *parting) error {
 	if err := c.cat.PutTimeline(ctx, t); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.view.backup.again, c.view.backup.wait = time.Time{}, 0 // what kept a base backup of the old one from being taken need not concern this one's
+	c.mu.Unlock()
 	c.log.Error("a new timeline begins: the primary's history is not the archived one any more", zap.Uint32("timeline", t.Number), zap.Uint32("parent", t.Parent),
 		zap.String("reason", reason), zap.Stringer("host", p.host), zap.String("position", fork.Position.GTID), zap.Uint64("segment", fork.Segment),
 		zap.Strings("abandoned", t.Abandoned[:min(len(t.Abandoned), 10)]), zap.Error(p.err))
