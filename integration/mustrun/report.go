@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -29,6 +30,7 @@ type report struct {
 	output  map[string][]event // of the packages still running, in order
 	result  map[testID]string  // pass, fail or skip
 	skipped []testID
+	reasons []string // why tests failed, in brief
 	failed  bool
 }
 
@@ -83,6 +85,9 @@ func (r *report) add(e event) {
 func (r *report) closePackage(pkg string) {
 	failed := r.result[testID{pkg, ""}] == "fail"
 	r.failed = r.failed || failed
+	if failed {
+		r.reasons = append(r.reasons, r.why(pkg)...)
+	}
 	for _, e := range r.output[pkg] {
 		result := r.result[testID{pkg, e.Test}]
 		switch {
@@ -94,6 +99,42 @@ func (r *report) closePackage(pkg string) {
 	}
 	delete(r.output, pkg)
 	r.out.Flush() // a run takes minutes, and someone may be watching
+}
+
+// atLine: the begin of a message, of a test's own file or, as the log of a server, of another one; or of the result.
+var atLine = regexp.MustCompile(`^\s*(?:\w+?(_test)?\.go:\d+:|--- FAIL:) `)
+
+// why returns, for each test of a package that did not pass, the last things it said.
+func (r *report) why(pkg string) (reasons []string) {
+	said := map[string][]string{}
+	var order []string
+	left := 0 // lines of a message that are still to come
+	for _, e := range r.output[pkg] {
+		result := r.result[testID{pkg, e.Test}]
+		if e.Test == "" || result == "pass" || result == "skip" || isProgress(e.Output) {
+			continue
+		}
+		if said[e.Test] == nil {
+			order, said[e.Test] = append(order, e.Test), []string{}
+		}
+		if m := atLine.FindStringSubmatch(e.Output); m != nil {
+			left = 0
+			if m[1] != "" {
+				left = 4
+			}
+		}
+		if left > 0 {
+			line := strings.TrimRight(e.Output, "\n")
+			said[e.Test] = append(said[e.Test], line[:min(len(line), 500)])
+			left--
+		}
+	}
+	for _, test := range order {
+		lines := said[test]
+		reasons = append(reasons, "failed: "+testID{pkg, test}.String())
+		reasons = append(reasons, lines[max(0, len(lines)-12):]...)
+	}
+	return reasons
 }
 
 // isProgress: a line that is there only because -json implies -v.
@@ -112,7 +153,7 @@ func isClosing(line string) bool {
 	return strings.HasPrefix(line, "ok  \t") || strings.HasPrefix(line, "?   \t") || strings.HasPrefix(line, "\t") && strings.Contains(line, "coverage:")
 }
 
-// close ends the report with the skipped tests and those of the list that did not pass, and returns
+// close ends the report with the skipped tests, why others failed and those of the list that did not pass, and returns
 // whether the run is good.
 func (r *report) close(must []testID) bool {
 	for pkg := range r.output { // go test itself was cut off
@@ -122,6 +163,9 @@ func (r *report) close(must []testID) bool {
 	}
 	for _, id := range r.skipped {
 		fmt.Fprintf(r.out, "skipped: %s\n", id)
+	}
+	for _, line := range r.reasons { // again: the logs of servers are long
+		fmt.Fprintln(r.out, line)
 	}
 	passed := 0
 	for _, id := range must {

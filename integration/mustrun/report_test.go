@@ -48,7 +48,7 @@ func TestReport(t *testing.T) {
 		{
 			name: "another fails", list: list, ok: false,
 			extra: map[string]string{"c/c_test.go": "package c\n\nimport \"testing\"\n\nfunc TestBad(t *testing.T) { t.Log(\"a clue\"); t.Fail() }\n\nfunc TestFine(t *testing.T) { t.Log(\"noise\") }\n"},
-			want:  []string{"--- FAIL: TestBad", "a clue", "FAIL\tm/c\t", "2 of the 2"},
+			want:  []string{"--- FAIL: TestBad", "a clue", "FAIL\tm/c\t", "failed: m/c TestBad\n    c_test.go:5: a clue\nmustrun: 2 of the 2"},
 			not:   []string{"noise", "chatter", "TestFine"},
 		},
 		{

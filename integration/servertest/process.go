@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -133,6 +134,7 @@ func (p *Process) LogTail(lines int) string {
 		return err.Error()
 	}
 	all := strings.SplitAfter(strings.TrimRight(string(log), "\n"), "\n")
+	all = slices.DeleteFunc(all, func(line string) bool { return strings.Contains(line, "Unsafe statement written to the binary log") })
 	return strings.Join(all[max(0, len(all)-lines):], "")
 }
 
