@@ -62,9 +62,7 @@ func (t *taking) settle(place *catalog.Place, info Info) error {
 		return contradiction(info, fmt.Errorf("the archived %s is not the server's file of that name", src.File))
 	}
 	if info.Flavor == gtid.MySQL {
-		// Where the copy stands between these two it says itself, once a server runs on it.
-		t.base.Segment, t.base.PositionMin, t.base.PositionMax = place.Number, catalog.Position{GTID: info.GTIDMin}, catalog.Position{GTID: info.GTID}
-		return nil
+		return t.settleBounds(place, info)
 	}
 	pos, err := gtid.ParsePosition(info.GTID)
 	if err != nil {
@@ -86,6 +84,57 @@ func (t *taking) settle(place *catalog.Place, info Info) error {
 	}
 	at.GTID = pos.String()
 	t.base.Segment, t.base.PositionMin, t.base.PositionMax = place.Number, at, at
+	return nil
+}
+
+// settleBounds does it for a copy of a MySQL server. Where it stands between its bounds it says itself, once a server
+// runs on it.
+func (t *taking) settleBounds(place *catalog.Place, info Info) error {
+	sets := make([]*gtid.Set, 2)
+	for i, text := range []string{info.GTIDMin, info.GTID} {
+		var err error
+		if sets[i], err = gtid.ParseSet(text); err != nil {
+			return fmt.Errorf("read the backup's position: %w", err)
+		}
+	}
+	if src := place.Segment.Source; src.ServerUUID != info.ServerUUID {
+		return contradiction(info, fmt.Errorf("the archived %s is of server %s, and the copy of %s", src.File, src.ServerUUID, info.ServerUUID))
+	}
+	if !sets[1].ContainsSet(sets[0]) {
+		return contradiction(info, fmt.Errorf("the server had %s before the copy and %s behind it", info.GTIDMin, info.GTID))
+	}
+	before, err := place.Segment.Before.LogState(gtid.MySQL)
+	if err != nil {
+		return err
+	}
+	after, err := place.Segment.After.LogState(gtid.MySQL)
+	if err != nil {
+		return err
+	}
+	if err := agreeSets(before, place.State, after, sets[1]); err != nil {
+		return contradiction(info, err)
+	}
+	t.base.Segment, t.base.PositionMin, t.base.PositionMax = place.Number, catalog.Position{GTID: info.GTIDMin}, catalog.Position{GTID: info.GTID}
+	return nil
+}
+
+// agreeSets compares the log in a segment with the transactions that the server said it had there: those before the
+// segment and up to the place, if that is known, and none of those behind it. The server may have others, which
+// are in no log.
+func agreeSets(before, at, after *gtid.State, server *gtid.Set) error {
+	upTo := before
+	if at != nil {
+		upTo = at
+		behind := after.Set().Clone()
+		behind.Subtract(at.Set())
+		if behind.Intersects(server) {
+			return fmt.Errorf("the server has transactions there that are behind it in the archived log: of %s, it has %s", behind, server)
+		}
+	}
+	lacking := upTo.Set().Clone()
+	if lacking.Subtract(server); !lacking.Empty() {
+		return fmt.Errorf("the archived log has %s there, and the server has not", lacking)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/internal/binlog"
+	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/keys"
@@ -108,18 +109,41 @@ func TestEncryptedLog(t *testing.T) {
 	}
 }
 
-// TestBounds archives the bounds of a copy that does not say more of its position.
+// TestBounds settles a copy of a MySQL server, which says between which positions it is, in a segment with the
+// transactions 4 to 8 of a server, of which the copy had the first three.
 func TestBounds(t *testing.T) {
-	l := newLogged(t, 3)
-	info := l.at(3)
-	info.Flavor, info.File, info.GTIDMin, info.GTID = gtid.MySQL, nil, "8d1c2b2e-0000-0000-0000-000000000001:1-5", "8d1c2b2e-0000-0000-0000-000000000001:1-9"
-	b, err := Take(context.Background(), l.options(&engine{data: []byte("x"), info: info}))
+	const uuid, other = "8d1c2b2e-0000-0000-0000-000000000001", "8d1c2b2e-0000-0000-0000-000000000002"
+	segment := &catalog.Segment{Source: catalog.Source{ServerID: 1, ServerUUID: uuid, File: "binlog.000001"},
+		Before: catalog.Position{GTID: uuid + ":1-3"}, After: catalog.Position{GTID: uuid + ":1-8"}}
+	set, err := gtid.ParseSet(uuid + ":1-6")
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := l.Catalog.Bases(context.Background())
-	if err != nil || len(list) != 1 || list[0].PositionMin.GTID != info.GTIDMin || list[0].PositionMax.GTID != info.GTID || b.Segment != 4 {
-		t.Errorf("%+v, %v", *b, err)
+	at := gtid.NewSetState(set)
+	for name, c := range map[string]struct {
+		state               *gtid.State
+		server, least, most string
+		want                string
+	}{
+		"as it is":            {at, uuid, uuid + ":1-2", uuid + ":1-6", ""},
+		"with others":         {at, uuid, "", other + ":1-9," + uuid + ":1-6", ""},
+		"encrypted":           {nil, uuid, uuid + ":1-3", uuid + ":1-5", ""},
+		"another server":      {at, other, "", uuid + ":1-6", "is of server " + uuid},
+		"reset before":        {at, uuid, "", uuid + ":1-2", "has " + uuid + ":3-6 there, and the server has not"},
+		"reset and written":   {at, uuid, "", uuid + ":1-7", "of " + uuid + ":7-8, it has " + uuid + ":1-7"},
+		"reset and encrypted": {nil, uuid, "", uuid + ":1-2", "has " + uuid + ":3 there"},
+		"reset meanwhile":     {at, uuid, uuid + ":1-9", uuid + ":1-6", "before the copy"},
+		"no position":         {at, uuid, "", "x", "read the backup's position"},
+	} {
+		tk := &taking{base: &catalog.Base{}}
+		err := tk.settle(&catalog.Place{Segment: segment, Number: 7, State: c.state},
+			Info{Flavor: gtid.MySQL, ServerID: 1, ServerUUID: c.server, GTIDMin: c.least, GTID: c.most})
+		switch {
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v", name, err)
+		case c.want == "" && (err != nil || tk.base.Segment != 7 || tk.base.PositionMin.GTID != c.least || tk.base.PositionMax.GTID != c.most):
+			t.Errorf("%s: %+v, %v", name, *tk.base, err)
+		}
 	}
 }
 
