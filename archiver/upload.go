@@ -214,7 +214,11 @@ func (a *Archiver) archivedTo(seg *catalog.Segment) error {
 		a.acknowledge(a.queue[0].asked)
 	}
 	a.queue = a.queue[1:]
-	a.stats.Archived = Point{Point: seg.Source.EndPoint(), GTID: seg.After.GTID, Commit: seg.Commit.Last, At: a.o.Clock.Now()}
+	commit := seg.Commit.Last
+	if commit.IsZero() { // no transaction ends in it
+		commit = a.stats.Archived.Commit
+	}
+	a.stats.Archived = Point{Point: seg.Source.EndPoint(), GTID: seg.After.GTID, Commit: commit, At: a.o.Clock.Now()}
 	a.stats.ArchivedSegment = seg.Last
 	a.stats.ArchivedBytes += uint64(seg.Stored.Size)
 	a.stats.UploadError = nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -137,12 +138,12 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	end := mysqld.LogTail(path, 20)
 	if err == nil && !strings.Contains(lastLines(end, 1), "completed OK!") {
-		err = errors.New("it did not say that it completed")
+		err = errNotCompleted
 	}
-	if err != nil && strings.Contains(end, "Aria log apply FAILED") {
-		// The tool copies tables of Aria that are written to, and the log of what is written, so that they
-		// do not always meet. No other machine and no other attempt would do better.
-		return fault.New(fault.Integrity, "prepare base backup", r.plan.base.ID, fmt.Errorf("its tables of Aria do not fit to their log: the tool copied them wrongly; its log ends:\n%s", end)).
+	if err != nil && !ofTheMachine(err, end) {
+		// The tool had copied the server wrongly, as it does with tables of Aria that are written to, and no other
+		// machine and no other attempt would do better: the bytes are those that it once gave.
+		return fault.New(fault.Integrity, "prepare base backup", r.plan.base.ID, fmt.Errorf("%s: %w: what the tool once copied does not fit together; its log ends:\n%s", r.Tools.Backup, err, end)).
 			WithHint("No other base backup serves this target: `tidemark list` shows what does. Take a new one with `tidemark backup` while the primary lives.")
 	}
 	if err != nil {
@@ -151,6 +152,28 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	return nil
 }
+
+// ofTheMachine says whether a tool failed, and so ended its log, for a reason that has to do with this machine, or with
+// how the restore was called, and not with the files it was given: another base backup would fare no better.
+func ofTheMachine(err error, log string) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return !errors.Is(err, errNotCompleted)
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		switch status.Signal() {
+		case syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS: // its own doing
+		default:
+			return true
+		}
+	}
+	log = strings.ToLower(log)
+	return slices.ContainsFunc([]string{"no space left", "errcode: 28", "permission denied", "errcode: 13", "too many open files", "allocate", "encrypt", "decrypt", "plugin", "unknown option", "unknown variable"},
+		func(reason string) bool { return strings.Contains(log, reason) })
+}
+
+// errNotCompleted: the tool ended well, but its log does not.
+var errNotCompleted = errors.New("it did not say that it completed")
 
 // command prepares a program to run in the target.
 func (r *run) command(ctx context.Context, program string, args ...string) *exec.Cmd {

@@ -319,13 +319,21 @@ func fallBack(t *testing.T, w *world) {
 	}
 	bad := bytes.Clone(good)
 	bad[len(bad)/2] ^= 1
-	for name, data := range map[string][]byte{"truncated": good[:len(good)-100], "corrupted": bad, "unprepared": good} {
-		if err := os.WriteFile(newest, data, 0o600); err != nil {
+	tool, path := findTool(t), os.Getenv("PATH")
+	for name, c := range map[string]struct {
+		data  []byte
+		spoil string // done to its files, in $dir, before they are prepared
+	}{
+		"truncated": {good[:len(good)-100], ""},
+		"corrupted": {bad, ""},
+		// As the tool copies it now and then: shorter than its log says.
+		"aria":   {good, `truncate -s 8192 "$dir/d/aria.MAI" "$dir/d/aria.MAD"`},
+		"innodb": {good, `truncate -s 12288 "$dir/ib_logfile0"; dd if=/dev/zero of="$dir/ib_logfile0" bs=4096 count=1 conv=notrunc 2>/dev/null`},
+	} {
+		if err := os.WriteFile(newest, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if name == "unprepared" {
-			cutAria(t, w.dir)
-		}
+		t.Setenv("PATH", spoiling(t, tool, c.spoil)+string(os.PathListSeparator)+path)
 		target := filepath.Join(w.dir, name)
 		out, err := exec.Command(w.tool, "restore", "shop", "--config", w.config, "--target-dir", target).CombinedOutput()
 		var exit *exec.ExitError
@@ -341,31 +349,34 @@ func fallBack(t *testing.T, w *world) {
 	}
 }
 
-// cutAria makes the next copy that is prepared one whose table of Aria is shorter than its log says, as the tool
-// copies it now and then.
-func cutAria(t *testing.T, dir string) {
+// findTool returns the path of the tool of base backups.
+func findTool(t *testing.T) string {
 	t.Helper()
 	tool, err := exec.LookPath("mariadb-backup")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Join(dir, "bin")
-	if err := os.Mkdir(bin, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	return tool
+}
+
+// spoiling returns a directory with a tool that does something to a copy with the table d.aria, in $dir, before it
+// prepares it.
+func spoiling(t *testing.T, tool, what string) string {
+	t.Helper()
+	bin := t.TempDir()
 	script := fmt.Sprintf(`#!/bin/sh
 for option; do
 	case $option in --target-dir=*) dir=${option#--target-dir=};; esac
 done
 if [ -n "$dir" ] && [ -e "$dir/d/aria.MAI" ]; then
-	truncate -s 8192 "$dir/d/aria.MAI" "$dir/d/aria.MAD"
+	:; %s
 fi
 exec %s "$@"
-`, tool)
+`, what, tool)
 	if err := os.WriteFile(filepath.Join(bin, "mariadb-backup"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return bin
 }
 
 // objects returns the files of the archive that match, in order.
