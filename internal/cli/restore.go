@@ -48,7 +48,8 @@ func (a *app) newRestore() *cobra.Command {
 newest base backup before it, and the archived log from there on. The base backup is extracted and
 prepared, a private server is started on it (on a socket only), and applies the log up to the target.
 It needs the server of the version that was backed up: mariadbd, mariadb-backup and mbstream, or mysqld,
-and xtrabackup for what that has copied.
+and xtrabackup for what that has copied. A base backup that turns out to be damaged, or that cannot be
+prepared, is passed over for the one before it, with a warning (exit 3).
 
 Without a target everything that is archived is restored. --to-time stops before the first
 transaction, in commit order, whose commit time is at or after it; MariaDB records whole seconds.
