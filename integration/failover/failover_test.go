@@ -104,7 +104,7 @@ func failover(t *testing.T, b servertest.Binaries) {
 	run := func(args ...string) {
 		t.Helper()
 		out, err := exec.Command(tool, append(args, "--config", cfg)...).CombinedOutput()
-		if err != nil && exitCode(err) != 3 {
+		if err != nil && harness.ExitCode(err) != 3 {
 			t.Fatalf("tidemark %v: %v\n%s", args, err, out)
 		}
 	}
@@ -122,11 +122,4 @@ func failover(t *testing.T, b servertest.Binaries) {
 	if err := w.CheckInvariants(again.Conn()); err != nil {
 		t.Error(err)
 	}
-}
-
-func exitCode(err error) int {
-	if e, ok := err.(*exec.ExitError); ok {
-		return e.ExitCode()
-	}
-	return -1
 }

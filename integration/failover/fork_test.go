@@ -82,7 +82,7 @@ func (a *archiving) run(args ...string) (string, error) {
 func (a *archiving) timelines() []timeline {
 	a.t.Helper()
 	out, err := exec.Command(a.tool, "list", "shop", "--json", "--config", a.cfg).Output()
-	if err != nil && exitCode(err) != 3 {
+	if err != nil && harness.ExitCode(err) != 3 {
 		a.t.Fatalf("list: %v\n%s", err, out)
 	}
 	var m struct {
@@ -107,7 +107,7 @@ type timeline struct {
 func (a *archiving) restored(args ...string) string {
 	a.t.Helper()
 	target := filepath.Join(a.t.TempDir(), "restored")
-	if out, err := a.run(append([]string{"restore", "shop", "--target-dir", target}, args...)...); err != nil && exitCode(err) != 3 {
+	if out, err := a.run(append([]string{"restore", "shop", "--target-dir", target}, args...)...); err != nil && harness.ExitCode(err) != 3 {
 		a.t.Fatalf("restore %v: %v\n%s", args, err, out)
 	}
 	s := servertest.Start(a.t, servertest.Options{ServerID: 99, Datadir: target, Binaries: a.c.server().Binaries})
@@ -272,7 +272,7 @@ func TestGap(t *testing.T) {
 			t.Errorf("before the gap: %s\nexpected: %s", got, before)
 		}
 		out, err := a.run("restore", "shop", "--target-dir", filepath.Join(t.TempDir(), "x"), "--to-gtid", lost)
-		if exitCode(err) != 13 {
+		if harness.ExitCode(err) != 13 {
 			t.Errorf("into the gap: %v\n%s", err, out)
 		}
 	})

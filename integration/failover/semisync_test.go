@@ -114,7 +114,7 @@ func nothingLost(t *testing.T, b servertest.Binaries, tool, ack string) {
 	}
 	target := filepath.Join(dir, "restored")
 	out, err := exec.Command(tool, "restore", "shop", "--config", cfg, "--target-dir", target).CombinedOutput()
-	if err != nil && exitCode(err) != 3 {
+	if err != nil && harness.ExitCode(err) != 3 {
 		t.Fatalf("seed %d: restore: %v\n%s", seed, err, out)
 	}
 	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})

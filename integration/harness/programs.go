@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -22,4 +24,13 @@ func CountOn(t testing.TB, b servertest.Binaries, usual, others int) int {
 		return Count(t, usual)
 	}
 	return Count(t, others)
+}
+
+// ExitCode is that of the program whose run ended with err; -1 if it did not come to one.
+func ExitCode(err error) int {
+	var e *exec.ExitError
+	if errors.As(err, &e) {
+		return e.ExitCode()
+	}
+	return -1
 }

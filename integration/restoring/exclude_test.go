@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 )
 
@@ -51,14 +52,14 @@ func exclude(t *testing.T, b servertest.Binaries) {
 	for _, g := range gone {
 		args = append(args, "--exclude-gtid", g)
 	}
-	if out, err := exec.Command(a.tool, args...).CombinedOutput(); exitCode(err) != 2 {
+	if out, err := exec.Command(a.tool, args...).CombinedOutput(); harness.ExitCode(err) != 2 {
 		t.Errorf("without --force: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(a.tool, append(args, "--force", "--exclude-gtid", xa)...).CombinedOutput(); exitCode(err) != 2 || !strings.Contains(string(out), "XA") {
+	if out, err := exec.Command(a.tool, append(args, "--force", "--exclude-gtid", xa)...).CombinedOutput(); harness.ExitCode(err) != 2 || !strings.Contains(string(out), "XA") {
 		t.Errorf("an XA transaction: %v\n%s", err, out)
 	}
 	out, err := exec.Command(a.tool, append(args, "--force")...).CombinedOutput()
-	if exitCode(err) != 3 {
+	if harness.ExitCode(err) != 3 {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, g := range gone {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 	"tidemark/restore"
 )
@@ -130,7 +131,7 @@ func (f *follower) end() (report restore.Report) {
 	f.t.Helper()
 	select {
 	case err := <-f.ended:
-		if err != nil && exitCode(err) != 3 {
+		if err != nil && harness.ExitCode(err) != 3 {
 			f.t.Fatalf("%v\n%s", err, f.log)
 		}
 	case <-time.After(3 * time.Minute):
@@ -184,7 +185,7 @@ func TestFollow(t *testing.T) {
 		}
 
 		out, err := exec.Command(p.tool, "restore", "shop", "--config", p.cfg, "--target-dir", target, "--to-gtid", report.GTID, "--json").Output()
-		if err != nil && exitCode(err) != 3 {
+		if err != nil && harness.ExitCode(err) != 3 {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		var opened restore.Report

@@ -110,7 +110,7 @@ func restoreTo(t *testing.T, a *archived, books []*book, log []logged, begin, at
 	var errors bytes.Buffer
 	cmd.Stderr = &errors
 	out, err := cmd.Output()
-	if err != nil && exitCode(err) != 3 {
+	if err != nil && harness.ExitCode(err) != 3 {
 		t.Fatalf("tidemark %s: %v\n%s%s", strings.Join(args, " "), err, out, errors.String())
 	}
 	said := fmt.Sprintf("tidemark %s (transaction %d of %d, expected %d)", strings.Join(args[5:], " "), at, len(log), upTo)

@@ -202,7 +202,7 @@ func (a *attempt) run(t *testing.T, toTheEnd bool) outcome {
 	}
 	out := log.outcome()
 	out.server = server
-	switch code := exitCode(err); {
+	switch code := harness.ExitCode(err); {
 	case err == nil || code == 3:
 		var report restore.Report
 		if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {

@@ -134,7 +134,7 @@ func (a *archived) checkLeftBehind(t *testing.T, f *follower) {
 	t.Helper()
 	select {
 	case err := <-f.ended:
-		if exitCode(err) != 13 || !strings.Contains(f.log.String(), "does not go on from") {
+		if harness.ExitCode(err) != 13 || !strings.Contains(f.log.String(), "does not go on from") {
 			t.Errorf("left behind, the standby ends with %v\n%s", err, f.log)
 		}
 	case <-time.After(time.Minute):

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
 )
 
@@ -60,7 +61,7 @@ func statement(t *testing.T, b servertest.Binaries) {
 			t.Errorf("before %v: the plan stops at %s, expected %s, %v\n%s", tt.args, plan.Stop.GTID, tt.want, err, out)
 		}
 	}
-	if out, err := exec.Command(a.tool, "restore", "shop", "--config", a.cfg, "--dry-run", "--before-statement", "DROP DATABASE shop").CombinedOutput(); exitCode(err) != 13 {
+	if out, err := exec.Command(a.tool, "restore", "shop", "--config", a.cfg, "--dry-run", "--before-statement", "DROP DATABASE shop").CombinedOutput(); harness.ExitCode(err) != 13 {
 		t.Errorf("a statement that is not there: %v\n%s", err, out)
 	}
 }

@@ -53,7 +53,7 @@ func targets(t *testing.T, b servertest.Binaries) {
 		args = append([]string{"restore", "shop", "--config", primary.cfg, "--target-dir", target}, args...)
 		start := time.Now()
 		out, err := exec.Command(primary.tool, args...).CombinedOutput()
-		if err != nil && exitCode(err) != 3 { // 3: done, with something to look at, as prepared XA transactions
+		if err != nil && harness.ExitCode(err) != 3 { // 3: done, with something to look at, as prepared XA transactions
 			t.Fatalf("tidemark %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 		t.Logf("%s: tidemark %s: %.1f s", p.Name, strings.Join(args[6:], " "), time.Since(start).Seconds())
@@ -110,11 +110,4 @@ func take(t *testing.T, srv *servertest.Server, name string) workload.Checkpoint
 		t.Fatal(err)
 	}
 	return cp
-}
-
-func exitCode(err error) int {
-	if e, ok := err.(*exec.ExitError); ok {
-		return e.ExitCode()
-	}
-	return -1
 }

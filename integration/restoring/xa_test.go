@@ -60,7 +60,7 @@ func acrossTheBase(t *testing.T, b servertest.Binaries) {
 		t.Helper()
 		target := filepath.Join(t.TempDir(), "restored")
 		out, err := exec.Command(tool, append([]string{"restore", "shop", "--config", cfg, "--target-dir", target}, args...)...).CombinedOutput()
-		if got := exitCode(err); err == nil && code != 0 || err != nil && got != code {
+		if got := harness.ExitCode(err); err == nil && code != 0 || err != nil && got != code {
 			t.Fatalf("restore %v: exit code %d, not %d\n%s", args, got, code, out)
 		}
 		again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: target, Binaries: b, Extra: []string{"--max-allowed-packet=256M"}})

@@ -18,7 +18,7 @@ import (
 
 // TestKillPrimary kills the primary at random moments under load and starts it again on its data, while
 // the daemon runs. In the end all that is whole in the server's files is archived, byte for byte, and what
-// the crashes tore is not. N= sets how often.
+// the crashes tore is not, and a restore equals the server. N= sets how often.
 func TestKillPrimary(t *testing.T) {
 	servertest.Each(t, "", killPrimary)
 }
@@ -76,6 +76,7 @@ func killPrimary(t *testing.T, b servertest.Binaries) {
 		}
 	}
 	t.Logf("%d files were torn", torn)
+	w.restored()
 }
 
 // whole is how much of a binlog file is whole transactions.

@@ -15,7 +15,7 @@ import (
 // TestFaults puts a proxy between the daemon and the primary that cuts connections, lets them fall silent,
 // delays, trickles and damages them, under load. After each the archive catches up with the primary; a
 // connection that brings nothing is noticed by the heartbeats that fail to come; in the end every byte of
-// the primary's files is archived, each once. N= sets how often.
+// the primary's files is archived, each once, and a restore equals the primary. N= sets how often.
 func TestFaults(t *testing.T) {
 	servertest.Each(t, "", faults)
 }
@@ -51,6 +51,7 @@ func faults(t *testing.T, b servertest.Binaries) {
 	}
 	w.start()
 	w.await("a base backup", 2*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" })
+	load.Rebuild()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	written := make(chan error, 1)
@@ -97,6 +98,7 @@ func faults(t *testing.T, b servertest.Binaries) {
 	}
 	w.compare()
 	w.run(ok, "verify", "shop", "--data")
+	w.restored()
 }
 
 func streams(s harness.Status) bool {

@@ -20,6 +20,7 @@ import (
 
 	"tidemark/integration/harness"
 	"tidemark/integration/servertest"
+	"tidemark/integration/workload"
 )
 
 // world is a primary and the program that archives it.
@@ -156,6 +157,21 @@ func (w *world) compareWith(dir string) {
 	}
 	if err := os.RemoveAll(out); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// restored restores all that is archived and compares it with the primary, to which nothing writes any more.
+func (w *world) restored() {
+	w.t.Helper()
+	truth, err := workload.Take(w.srv.Conn(), "the end")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	target := filepath.Join(w.dir, "restored")
+	w.run(ok, "restore", "shop", "--target-dir", target)
+	again := servertest.Start(w.t, servertest.Options{ServerID: 99, Datadir: target, Binaries: w.srv.Binaries})
+	if err := workload.Compare(again.Conn(), truth); err != nil {
+		w.t.Error(err)
 	}
 }
 
