@@ -222,6 +222,7 @@ func (a *Archiver) readOpen(seg *catalog.Segment) (*open, *gtid.State, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	durable.Reread(file)
 	o := &open{a: a, number: seg.First, seg: seg, head: seg.HeadBytes, file: file, buf: make([]byte, 0, writeBuffer),
 		began: seg.Members[0].ReceivedFirst}
 	state, err := seg.Before.LogState(a.o.Catalog.Cluster.Flavor)
