@@ -31,6 +31,8 @@ type applier interface {
 	// settle makes what has been applied survive the server's process, files that are no storage engine's
 	// log too if all is asked for, and returns how many temporary tables are open.
 	settle(all bool) (temporary int, err error)
+	// unfinished lists the XIDs of XA transactions that are prepared, on MariaDB.
+	unfinished() ([]string, error)
 	// loose reports whether the server records its position apart from what it applies, so that nothing is atomic.
 	loose() (bool, error)
 	// halt stops applying between two transactions.

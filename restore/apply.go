@@ -90,6 +90,9 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		if loose && b.fragile == "" {
 			b.fragile = "the first"
 		}
+		for _, note := range b.notes {
+			r.report.warn("%s", note)
+		}
 		b.threads = r.threads.next(b.bytes)
 		if err := r.hand(m, b); err != nil {
 			return r.failed(ctx, err)

@@ -35,6 +35,9 @@ func (r *run) begin(ctx context.Context) (*session, error) {
 			if s.applier, err = r.startServer(ctx); err != nil {
 				return err
 			}
+			if err := s.tell(); err != nil {
+				return err
+			}
 			// A crash, also of the machine, must not leave less than what is there now.
 			if _, err := s.applier.settle(true); err != nil {
 				return s.applier.broken(err)

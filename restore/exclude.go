@@ -74,7 +74,7 @@ func (h *history) removable(ctx context.Context, at spot) (gtid.GTID, *Transacti
 		if tx.start != at.offset {
 			continue
 		}
-		if tx.xa {
+		if tx.xa && (!tx.xaEnd || h.c.Cluster.Flavor == gtid.MySQL) { // of an end, the log up to there tells
 			return tx.gtid, nil, excluded(tx.gtid.String(), errors.New("it is a part of an XA transaction"))
 		}
 		return tx.gtid, describe(tx), nil

@@ -53,6 +53,9 @@ type feed struct {
 	pending  gtid.GTID         // of the transaction that is open
 	skip     map[uint32]uint64 // MariaDB: so many of the next transactions of a domain are not for the server
 	skipping bool              // the transaction that is open is one of them
+	hollow   bool              // MariaDB: the transaction that is open is written empty
+	xids     xaLog
+	orphan   string // XID: the transaction that is open ends an XA transaction that is not prepared
 }
 
 // newFeed makes the feed of the log from a checkpoint on, for a server at a position.
@@ -60,7 +63,7 @@ func (r *run) newFeed(from checkpoint, pos *gtid.State) *feed {
 	return &feed{c: r.c, plan: r.plan, fsys: r.FS, dir: r.work.stageDir(), user: r.user,
 		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*9/32, 64<<10),
 		batches: make(chan *batch), now: new(batch), from: from,
-		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead)}
+		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead), xids: newXALog()}
 }
 
 // start begins to make batches, until ctx ends or stop is called.
@@ -139,6 +142,16 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 			continue
 		}
 		f.track(ev)
+		if ev.First && ev.Begin && f.plan.ofMariaDB() {
+			if err := f.xa(ctx, ev, r.Body(ev)); err != nil {
+				return err
+			}
+		}
+		if f.orphan != "" && ev.End && ev.First {
+			if err := f.endOrphan(r.Body(ev)); err != nil {
+				return err
+			}
+		}
 		// Its source was encrypted, and what is archived is not: a server would begin to decrypt.
 		if !f.skipping && ev.Type != binlog.TypeStartEncryption {
 			if ev.First && !binlog.Atomic(ev, r.Body(ev)) {
@@ -147,7 +160,7 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 				}
 			}
 			write := f.write
-			if f.plan.excluded[f.pending] && f.plan.base.Flavor == gtid.MariaDB && (ev.Open || ev.End) {
+			if f.hollow && (ev.Open || ev.End) {
 				write = func(ctx context.Context, ev *binlog.Event, format *binlog.FormatDescription) error {
 					return f.empty(ctx, ev, r.Body(ev), format)
 				}

@@ -62,7 +62,7 @@ func (r *run) reopen(ctx context.Context) (s *session, why string, err error) {
 		*r.report.Resumed = Resumed{GTID: at.String(), Transactions: from.Transactions}
 		r.Log.Info("an interrupted restore is resumed", zap.String("target_dir", r.work.target), zap.Stringer("gtid", at))
 		s.feed = r.newFeed(from, at).start(ctx)
-		return nil
+		return s.tell()
 	})
 	if err != nil || why != "" {
 		s.end()

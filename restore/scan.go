@@ -19,6 +19,7 @@ type transaction struct {
 	start, end uint64    // offsets in the source file
 	what       *summary  // valid until the next transaction
 	xa         bool      // it is prepared, or ends one that was
+	xaEnd      bool      // it ends one
 }
 
 // transactions reads a segment and yields its transactions in log order. It ends with the first
@@ -52,6 +53,7 @@ func transactions(ctx context.Context, c *catalog.Catalog, s *catalog.Segment, p
 			case ev.First && (ev.Open || ev.End):
 				what.observe(ev.Type, r.Body(ev))
 				tx.xa = tx.xa || ev.End && endsXA(ev.Type, r.Body(ev))
+				tx.xaEnd = tx.xaEnd || tx.xa && ev.Type == binlog.TypeQuery
 			case pos != nil && ev.First:
 				listed, err := binlog.ListedState(ev, r.Body(ev))
 				if err != nil {

@@ -36,6 +36,9 @@ func (r *run) follow(ctx context.Context, s *session) error {
 				return s.applier.broken(err)
 			}
 			s.feed = r.newFeed(r.work.state.Applied, at).start(ctx)
+			if err := s.tell(); err != nil {
+				return err
+			}
 			if err := r.applyAll(ctx, s); err != nil {
 				return err
 			}

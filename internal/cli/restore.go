@@ -60,7 +60,8 @@ transaction with such a statement, or with --to-time the last one before that. A
 does not cover is refused: a restore is never silently short.
 
 --exclude-gtid leaves a transaction out, all of it but its GTID: with --force, as what follows may depend
-on it. No XA transaction can be left out.
+on it. Of XA transactions, nothing can be left out but the end of one that the log does not prepare, as
+a crash of MariaDB may leave it.
 
 The directory must be absent or empty. A restore that was interrupted is resumed by the same command,
 behind the last transaction that its server had applied: none is applied twice, none left out. Where

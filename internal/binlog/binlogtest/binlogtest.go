@@ -137,9 +137,13 @@ func (l *Log) add(typ binlog.Type, server uint32, flags uint16, body []byte, beg
 	}
 }
 
-// Begin opens a transaction by its GTID event, whose server_id is the GTID's.
+// Begin opens a transaction by its GTID event, whose server_id is the GTID's. With flags of an XA transaction it bears
+// the XID 'x'.
 func (l *Log) Begin(g gtid.GTID, flags byte) {
 	body := make([]byte, 19)
+	if flags&(PreparedXA|CompletedXA) != 0 {
+		body = append(body[:13], 1, 0, 0, 0, 1, 0, 'x')
+	}
 	binary.LittleEndian.PutUint64(body, g.Seq)
 	binary.LittleEndian.PutUint32(body[8:], g.Domain)
 	body[12] = flags
