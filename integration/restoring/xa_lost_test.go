@@ -1,6 +1,7 @@
 package restoring
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,4 +116,56 @@ func lostXA(t *testing.T, b servertest.Binaries) {
 			}
 		}
 	}
+}
+
+// TestFollowXA lets a standby follow XA transactions that are prepared in one part of the log and ended in another: while
+// it runs, and after it was stopped and after it was killed in between.
+func TestFollowXA(t *testing.T) {
+	servertest.Each(t, servertest.MariaDB, func(t *testing.T, b servertest.Binaries) {
+		a := archive(t, b, "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY) ENGINE=InnoDB")
+		target := filepath.Join(a.dir, "standby")
+		f := follow(t, a.tool, a.cfg, target)
+		for i, between := range []func(){
+			func() {},
+			func() { f.stop(); f = follow(t, a.tool, a.cfg, target) },
+			func() { f.kill(); f = follow(t, a.tool, a.cfg, target) },
+		} {
+			ends := []string{"COMMIT", "ROLLBACK"}
+			conns := make([]*client.Conn, len(ends))
+			execute := func(n int, sql string) {
+				if _, err := conns[n].Execute(sql); err != nil {
+					t.Fatalf("%s: %v", sql, err)
+				}
+			}
+			for n, end := range ends {
+				conns[n] = a.srv.Conn()
+				defer conns[n].Close()
+				xid := fmt.Sprintf("'%s-%d'", end, i)
+				for _, sql := range []string{"XA START " + xid, fmt.Sprintf("INSERT INTO d.t VALUES (%d)", 10*i+n), "XA END " + xid, "XA PREPARE " + xid} {
+					execute(n, sql)
+				}
+			}
+			a.settled(t)
+			f.caughtUp()
+			between()
+			a.srv.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", 10*i+5))
+			for n, end := range ends {
+				execute(n, fmt.Sprintf("XA %s '%[1]s-%d'", end, i))
+			}
+			a.settled(t)
+			f.caughtUp()
+		}
+		end := a.end(t)
+		f.caughtUp()
+		if report := f.stop(); report.GTID != end || len(report.Warnings) > 0 {
+			t.Errorf("the primary is at %s, the standby reports %+v", end, report)
+		}
+		again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
+		if got := again.Value("SELECT GROUP_CONCAT(id ORDER BY id) FROM d.t"); got != "0,5,10,15,20,25" {
+			t.Errorf("rows %s", got)
+		}
+		if rows := again.Query("XA RECOVER"); len(rows) > 0 {
+			t.Errorf("prepared still: %v", rows)
+		}
+	})
 }
