@@ -29,7 +29,7 @@ func killPrimary(t *testing.T, b servertest.Binaries) {
 	t.Logf("seed %d, %d kills", seed, kills)
 	r := rand.New(rand.NewPCG(seed, 7))
 	w := newWorld(t, b, []string{"--max-binlog-size=4M"}, "", "    segment: {max_age: 300ms, max_size: 2MiB}\n    heartbeat: 1s\n")
-	without := []workload.Group{workload.Recreated, workload.Fragile, workload.Statements, workload.NonTransactional, workload.Definitions, workload.Events}
+	without := []workload.Group{workload.Recreated, workload.Fragile, workload.Statements, workload.NonTransactional, workload.Definitions, workload.Sequences, workload.Events}
 	load := workload.New(int64(seed>>1), workload.Options{Domains: 2, MaxBlob: 512 << 10, BigTransaction: 2 << 20, Without: without, Patience: time.Minute})
 	if err := load.Setup(w.srv.Conn()); err != nil {
 		t.Fatal(err)
