@@ -52,7 +52,8 @@ const (
 
 	// Fragile is what a server killed in its midst may not survive: swapped tables (MariaDB 10.11
 	// then looks for the file of the name in between, and does not start) and partitioned ones
-	// (their files stay and bar the name). Leave it out where the server is killed.
+	// (their files stay and bar the name). Leave it out where the server is killed, and Sequences, whose
+	// tablespaces may stay in the same way.
 	Fragile Group = "fragile"
 
 	// Recreated is databases and tables of MyISAM that are dropped and created anew. mariadb-backup

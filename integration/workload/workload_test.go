@@ -264,7 +264,7 @@ func replica(t *testing.T, b servertest.Binaries) {
 func TestKill(t *testing.T) { servertest.Each(t, "", kill) }
 
 func kill(t *testing.T, b servertest.Binaries) {
-	primary, w := start(t, b, workload.Options{Patience: 30 * time.Second, Without: []workload.Group{workload.Fragile}})
+	primary, w := start(t, b, workload.Options{Patience: 30 * time.Second, Without: []workload.Group{workload.Fragile, workload.Sequences}})
 	run(t, w, primary.Process.Conn, func() {
 		for range 2 {
 			time.Sleep(time.Second)
