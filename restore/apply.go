@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tidemark/internal/fault"
 	"tidemark/internal/mysqld"
@@ -90,9 +91,7 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		if loose && b.fragile == "" {
 			b.fragile = "the first"
 		}
-		for _, note := range b.notes {
-			r.report.warn("%s", note)
-		}
+		r.note(b.notes)
 		b.threads = r.threads.next(b.bytes)
 		if err := r.hand(m, b); err != nil {
 			return r.failed(ctx, err)
@@ -126,8 +125,22 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 	if r.report.Transactions = s.feed.applied; r.report.Transactions != r.plan.Transactions {
 		return fault.New(fault.Integrity, "apply the log", "", fmt.Errorf("%d transactions were applied, %d were planned", r.report.Transactions, r.plan.Transactions))
 	}
+	// Also where that was all, what comes later is to be fed from here.
+	if s.feed.segment != nil {
+		r.work.state.Applied = s.feed.checkpoint()
+	}
 	r.report.LogBytes = r.plan.LogBytes
 	return nil
+}
+
+// note makes warnings of what is to be said of the log, also when the restore is resumed.
+func (r *run) note(notes []string) {
+	for _, note := range notes {
+		r.report.warn("%s", note)
+		if st := &r.work.state; !slices.Contains(st.Notes, note) {
+			st.Notes = append(st.Notes, note)
+		}
+	}
 }
 
 // hand gives a batch to the server, after recording what must be known of it if that dies.

@@ -196,6 +196,32 @@ func TestFollow(t *testing.T) {
 	})
 }
 
+// TestFollowRest kills a standby that has applied all there is, lets it come back to rest without anything new, and go on:
+// nothing is applied twice.
+func TestFollowRest(t *testing.T) {
+	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
+		a := archive(t, b, "CREATE DATABASE d", "CREATE TABLE d.t (v INT)")
+		target := filepath.Join(a.dir, "standby")
+		a.srv.Exec("INSERT INTO d.t VALUES (1), (2)", "INSERT INTO d.t VALUES (3)")
+		a.settled(t)
+		f := follow(t, a.tool, a.cfg, target)
+		f.caughtUp()
+		f.kill()
+		f = follow(t, a.tool, a.cfg, target)
+		f.caughtUp()
+		a.srv.Exec("INSERT INTO d.t VALUES (4)")
+		end := a.end(t)
+		f.caughtUp()
+		if report := f.stop(); report.GTID != end {
+			t.Errorf("the primary is at %s, the standby at %s", end, report.GTID)
+		}
+		again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
+		if got := again.Value("SELECT GROUP_CONCAT(v ORDER BY v) FROM d.t"); got != "1,2,3,4" {
+			t.Errorf("rows %s", got)
+		}
+	})
+}
+
 // TestFollowDelay: a standby that lags by choice applies nothing that is younger than its delay, is not moved
 // back by a longer one, ends at a time, and is opened before an accident.
 func TestFollowDelay(t *testing.T) {
