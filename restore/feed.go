@@ -54,8 +54,8 @@ type feed struct {
 	skip     map[uint32]uint64 // MariaDB: so many of the next transactions of a domain are not for the server
 	skipping bool              // the transaction that is open is one of them
 	hollow   bool              // MariaDB: the transaction that is open is written empty
+	xa       xaPart
 	xids     xaLog
-	orphan   string // XID: the transaction that is open ends an XA transaction that is not prepared
 }
 
 // newFeed makes the feed of the log from a checkpoint on, for a server at a position.
@@ -142,13 +142,8 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 			continue
 		}
 		f.track(ev)
-		if ev.First && ev.Begin && f.plan.ofMariaDB() {
-			if err := f.xa(ctx, ev, r.Body(ev)); err != nil {
-				return err
-			}
-		}
-		if f.orphan != "" && ev.End && ev.First {
-			if err := f.endOrphan(r.Body(ev)); err != nil {
+		if f.plan.ofMariaDB() {
+			if err := f.followXA(ctx, ev, r.Body(ev)); err != nil {
 				return err
 			}
 		}

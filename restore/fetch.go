@@ -140,11 +140,11 @@ func (r *run) prepare(ctx context.Context) error {
 	if err == nil && !strings.Contains(lastLines(end, 1), "completed OK!") {
 		err = errNotCompleted
 	}
-	if err != nil && !ofTheMachine(err, end) {
+	if err != nil && !ofTheMachine(err, mysqld.LogTail(path, 500)) {
 		// The tool had copied the server wrongly, as it does with tables of Aria that are written to, and no other
 		// machine and no other attempt would do better: the bytes are those that it once gave.
 		return fault.New(fault.Integrity, "prepare base backup", r.plan.base.ID, fmt.Errorf("%s: %w: what the tool once copied does not fit together; its log ends:\n%s", r.Tools.Backup, err, end)).
-			WithHint("No other base backup serves this target: `tidemark list` shows what does. Take a new one with `tidemark backup` while the primary lives.")
+			WithHint("No other base backup serves this target: `tidemark list` shows what does. Take a new one with `tidemark backup` while the primary lives. The whole log is in " + path + ".")
 	}
 	if err != nil {
 		return fault.New(fault.Other, "prepare base backup", r.plan.base.ID, fmt.Errorf("%s: %w; its log ends:\n%s", r.Tools.Backup, err, end)).
@@ -168,8 +168,22 @@ func ofTheMachine(err error, log string) bool {
 		}
 	}
 	log = strings.ToLower(log)
-	return slices.ContainsFunc([]string{"no space left", "errcode: 28", "permission denied", "errcode: 13", "too many open files", "allocate", "encrypt", "decrypt", "plugin", "unknown option", "unknown variable"},
-		func(reason string) bool { return strings.Contains(log, reason) })
+	if strings.Contains(log, "aria log apply failed") { // whatever else was said before
+		return false
+	}
+	has := func(text string, reasons ...string) bool {
+		return slices.ContainsFunc(reasons, func(reason string) bool { return strings.Contains(text, reason) })
+	}
+	if has(log, "no space left", "errcode: 28", "permission denied", "errcode: 13", "too many open files", "cannot allocate", "bad_alloc", "out of memory",
+		"input/output error", "read-only file system", "quota exceeded") {
+		return true
+	}
+	for line := range strings.Lines(log) {
+		if has(line, "error", "fail", "fatal", "not available", "unknown") && has(line, "encrypt", "decrypt", "plugin", "key_management", "keyring", "unknown option", "unknown variable") {
+			return true
+		}
+	}
+	return false
 }
 
 // errNotCompleted: the tool ended well, but its log does not.

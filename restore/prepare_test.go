@@ -21,6 +21,9 @@ func TestOfTheMachine(t *testing.T) {
 		{"exit 1", "Cannot allocate memory for the buffer pool", true},
 		{"exit 1", "Loading plugins\nError: file_key_management is not there", true},
 		{"exit 1", "Encrypted tablespace d/t: key is not available", true},
+		{"kill -ABRT $$", "terminate called after throwing an instance of 'std::bad_alloc'", true},
+		{"exit 1", "Loading encryption plugin from encrypted.cnf\nAria log apply FAILED", false},
+		{"exit 1", "Loading encryption plugin from encrypted.cnf\n[ERROR] InnoDB: Invalid log header", false},
 	} {
 		if err := exec.Command("sh", "-c", c.script).Run(); err == nil || ofTheMachine(err, c.log) != c.want {
 			t.Errorf("%s, %q: %v, want %v", c.script, c.log, err, c.want)

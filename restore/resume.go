@@ -37,6 +37,7 @@ func (r *run) resumed() bool { return r.report.Resumed != nil }
 
 func (r *run) reopen(ctx context.Context) (s *session, why string, err error) {
 	r.report.Resumed = new(Resumed)
+	r.note(r.work.state.Notes)
 	if err := r.work.makeDirs(); err != nil {
 		return nil, "", err
 	}

@@ -43,6 +43,7 @@ type state struct {
 	Failures int        `json:"failures"`           // of the server, in a row, when the restore was resumed
 	Failed   string     `json:"failed"`             // the last of them
 	Excluded []string   `json:"excluded,omitempty"` // transactions that are left out
+	Notes    []string   `json:"notes,omitempty"`    // what is to be said of what has been applied
 	Disabled []string   `json:"events_disabled"`    // scheduled events that were so before the log
 	Report   *Report    `json:"report,omitempty"`
 }

@@ -12,78 +12,147 @@ import (
 	"tidemark/internal/gtid"
 )
 
-// MariaDB prepares an XA transaction in the storage engine before it writes that to the binlog. One that crashes in between
-// has it prepared when it starts again, and whoever ends it then leaves a statement in the log without the
-// transaction that it is about: no server can apply that. A rollback of what is not there is done already. A
-// commit is of changes that are in no log.
+// MariaDB prepares an XA transaction in the storage engine before it writes that to the binlog, and ends it there after.
+// One that crashes in between has it prepared when it starts again, and whoever ends it then leaves a statement in the
+// log without the transaction that it is about, or a second end of it: no server can apply that. A rollback of what is not there
+// is done already, and so is the same end once more. A commit of what was never prepared is of changes that are in no log.
 
 // xaLog follows which XA transactions are prepared at a place of MariaDB's log.
 type xaLog struct {
-	known chan []string   // those that the server has when the log begins, once
-	open  map[string]bool // by XID
-	all   bool            // of the server's too
+	known chan []string     // those that the server has when the log begins, once
+	open  map[string]bool   // by XID
+	all   bool              // of the server's too
+	ended map[string]string // how, by XID, those of late
+	order []string          // of what is in ended, oldest first
 }
 
-func newXALog() xaLog { return xaLog{known: make(chan []string, 1), open: make(map[string]bool)} }
+// lateEnds is how many ends are remembered: after a crash the second one follows when the primary is used again.
+const lateEnds = 10_000
+
+func newXALog() xaLog {
+	return xaLog{known: make(chan []string, 1), open: make(map[string]bool), ended: make(map[string]string)}
+}
 
 // has reports whether one is prepared, and waits for the server's word if the log does not tell.
 func (x *xaLog) has(ctx context.Context, xid string) (bool, error) {
-	if !x.open[xid] && !x.all {
-		select {
-		case known := <-x.known:
-			for _, xid := range known {
-				x.open[xid] = true
-			}
-			x.all = true
-		case <-ctx.Done():
-			return false, ctx.Err()
+	if x.open[xid] || x.all || x.ended[xid] != "" {
+		return x.open[xid], nil
+	}
+	select {
+	case known := <-x.known:
+		for _, xid := range known {
+			x.open[xid] = true
 		}
+		x.all = true
+	case <-ctx.Done():
+		return false, ctx.Err()
 	}
 	return x.open[xid], nil
 }
 
-// xa follows the transaction that begins with an event, and decides whether it is written empty.
-func (f *feed) xa(ctx context.Context, ev *binlog.Event, body []byte) error {
-	if ev.Type != binlog.TypeMariaGTID {
-		return nil
+func (x *xaLog) prepare(xid string) {
+	x.open[xid] = true
+	delete(x.ended, xid)
+}
+
+func (x *xaLog) end(xid, how string) {
+	delete(x.open, xid)
+	if x.ended[xid] == "" {
+		x.order = append(x.order, xid)
 	}
-	f.hollow = f.plan.excluded[f.pending]
-	part, xid, err := binlog.ParseXA(body)
-	if err != nil || part == binlog.XANone {
-		return err
+	x.ended[xid] = how
+	if len(x.order) > lateEnds {
+		delete(x.ended, x.order[0])
+		x.order = x.order[1:]
 	}
-	if part == binlog.XAPrepared {
-		f.xids.open[xid] = true
-		return nil
+}
+
+// orphan decides what is done with the end of an XA transaction that is not prepared: it is left out for a reason that is
+// to be said, or cannot be applied.
+func (x *xaLog) orphan(xid, how string) (note string, err error) {
+	switch before := x.ended[xid]; {
+	case before == how:
+		return fmt.Sprintf("ends the XA transaction %s by %s once more, as after a crash of the primary; it is left out", xid, how), nil
+	case before != "":
+		return "", fmt.Errorf("it ends the XA transaction %s by %s, which the log has ended by %s before: the primary must have crashed as it did that", xid, how, before)
+	case how == xaRollback:
+		return fmt.Sprintf("rolls back the XA transaction %s, which the log does not prepare, as after a crash of the primary; there is nothing to roll back", xid), nil
 	}
-	if f.skipping {
-		delete(f.xids.open, xid)
-		return nil
-	}
-	prepared, err := f.xids.has(ctx, xid)
-	delete(f.xids.open, xid)
+	return "", fmt.Errorf("it commits the XA transaction %s, which the log does not prepare: the primary must have crashed as it prepared it, and the log lacks its changes", xid)
+}
+
+const (
+	xaCommit   = "XA COMMIT"
+	xaRollback = "XA ROLLBACK"
+)
+
+// xaPart is what the transaction that is open is of an XA transaction.
+type xaPart struct {
+	part     binlog.XAPart
+	xid      string
+	prepared bool // what it ends
+}
+
+// followXA looks at an event of MariaDB's log.
+func (f *feed) followXA(ctx context.Context, ev *binlog.Event, body []byte) error {
 	switch {
-	case err != nil:
-		return err
-	case prepared && f.hollow:
-		return fault.New(fault.Usage, "leave out transaction", f.pending.String(), fmt.Errorf("it ends the XA transaction %s, which is prepared before it, and would stay so and hold its locks", xid))
-	case !prepared && !f.hollow:
-		f.orphan = xid
+	case !ev.First:
+		return nil
+	case ev.Begin:
+		return f.beginXA(ctx, ev, body)
+	case ev.End:
+		return f.endXA(body)
 	}
 	return nil
 }
 
-// endOrphan decides what is done with the end of an XA transaction that is not prepared.
-func (f *feed) endOrphan(body []byte) error {
-	xid := f.orphan
-	f.orphan = ""
-	if _, text := queryText(body, 13, false); strings.HasPrefix(text, "XA ROLLBACK") {
-		f.hollow = true
-		f.now.notes = append(f.now.notes, fmt.Sprintf("transaction %s rolls back the XA transaction %s, of whose prepare the log knows nothing, as after a crash of the primary; there is nothing to roll back", f.pending, xid))
+// beginXA looks at the event that begins a transaction of MariaDB's, and whether that is to be left out.
+func (f *feed) beginXA(ctx context.Context, ev *binlog.Event, body []byte) (err error) {
+	if ev.Type != binlog.TypeMariaGTID {
 		return nil
 	}
-	return fault.New(fault.Integrity, "apply transaction", f.pending.String(), fmt.Errorf("it commits the XA transaction %s, whose changes the log does not hold: the primary must have crashed as it prepared it, before that was in its binlog", xid)).
-		WithHint(fmt.Sprintf("No server can apply it. Restore to before it with --before-gtid %s, or go on without these changes with --exclude-gtid %[1]s --force.", f.pending))
+	f.hollow = f.plan.excluded[f.pending]
+	f.xa = xaPart{}
+	if f.xa.part, f.xa.xid, err = binlog.ParseXA(body); err != nil || f.xa.part != binlog.XAEnded || f.skipping {
+		return err
+	}
+	if f.xa.prepared, err = f.xids.has(ctx, f.xa.xid); err == nil && f.xa.prepared && f.hollow {
+		err = fault.New(fault.Usage, "leave out transaction", f.pending.String(), fmt.Errorf("it ends the XA transaction %s, which is prepared before it, and would stay so and hold its locks", f.xa.xid))
+	}
+	return err
+}
+
+// endXA looks at the event that ends it, and decides whether it is left out.
+func (f *feed) endXA(body []byte) error {
+	x := f.xa
+	f.xa = xaPart{}
+	switch x.part {
+	case binlog.XAPrepared:
+		f.xids.prepare(x.xid)
+		return nil
+	case binlog.XANone:
+		return nil
+	}
+	_, text := queryText(body, 13, false)
+	how := xaCommit
+	if strings.HasPrefix(text, xaRollback) {
+		how = xaRollback
+	}
+	if f.skipping || x.prepared || f.hollow {
+		f.xids.end(x.xid, how)
+		return nil
+	}
+	note, err := f.xids.orphan(x.xid, how)
+	if err != nil {
+		hint := fmt.Sprintf("Restore to before it with --before-gtid %s, or go on without it, with --exclude-gtid %[1]s --force.", f.pending)
+		if f.plan.following != nil {
+			hint = fmt.Sprintf("Open the standby with --before-gtid %s and without --follow, or make another from a base backup that was taken after it.", f.pending)
+		}
+		return fault.New(fault.Integrity, "apply transaction", f.pending.String(), err).WithHint("No server can apply it. " + hint)
+	}
+	f.hollow = true
+	f.now.notes = append(f.now.notes, fmt.Sprintf("transaction %s %s", f.pending, note))
+	return nil
 }
 
 // unfinished lists the XIDs of the XA transactions that the server has prepared.

@@ -1,6 +1,56 @@
 package restore
 
-import "testing"
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestOrphans ends XA transactions that are not prepared.
+func TestOrphans(t *testing.T) {
+	x := newXALog()
+	x.known <- []string{"base"}
+	x.prepare("a")
+	x.end("a", xaCommit)
+	x.prepare("b")
+	x.end("b", xaRollback)
+	for _, c := range []struct{ xid, how, note, fails string }{
+		{"a", xaCommit, "once more", ""},
+		{"a", xaRollback, "", "by XA ROLLBACK, which the log has ended by XA COMMIT before"},
+		{"b", xaRollback, "once more", ""},
+		{"b", xaCommit, "", "by XA COMMIT, which the log has ended by XA ROLLBACK before"},
+		{"c", xaRollback, "nothing to roll back", ""},
+		{"c", xaCommit, "", "the log lacks its changes"},
+	} {
+		if open, err := x.has(context.Background(), c.xid); open || err != nil {
+			t.Errorf("%s is prepared: %v, %v", c.xid, open, err)
+		}
+		note, err := x.orphan(c.xid, c.how)
+		if (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) || !strings.Contains(note, c.note) {
+			t.Errorf("%s %s: %q, %v", c.how, c.xid, note, err)
+		}
+	}
+	if open, err := x.has(context.Background(), "base"); !open || err != nil {
+		t.Errorf("what the server had prepared is not: %v", err)
+	}
+	x.prepare("a")
+	if open, _ := x.has(context.Background(), "a"); !open || x.ended["a"] != "" {
+		t.Error("prepared again, it is not")
+	}
+	for i := range 2 * lateEnds {
+		x.end(fmt.Sprint(i), xaCommit)
+	}
+	if len(x.ended) > lateEnds || len(x.order) > lateEnds {
+		t.Errorf("%d ends are remembered", len(x.ended))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	fresh := newXALog()
+	if _, err := fresh.has(ctx, "a"); err == nil {
+		t.Error("it does not end with its context")
+	}
+}
 
 // TestParseXID reads names as XA RECOVER FORMAT='SQL' writes them.
 func TestParseXID(t *testing.T) {

@@ -108,7 +108,7 @@ var atLine = regexp.MustCompile(`^\s*(?:\w+?(_test)?\.go:\d+:|--- FAIL:) `)
 func (r *report) why(pkg string) (reasons []string) {
 	said := map[string][]string{}
 	var order []string
-	left := 0 // lines of a message that are still to come
+	left := map[string]int{} // lines of a message that are still to come
 	for _, e := range r.output[pkg] {
 		result := r.result[testID{pkg, e.Test}]
 		if e.Test == "" || result == "pass" || result == "skip" || isProgress(e.Output) {
@@ -118,15 +118,18 @@ func (r *report) why(pkg string) (reasons []string) {
 			order, said[e.Test] = append(order, e.Test), []string{}
 		}
 		if m := atLine.FindStringSubmatch(e.Output); m != nil {
-			left = 0
+			left[e.Test] = 0
 			if m[1] != "" {
-				left = 4
+				left[e.Test] = 4
 			}
 		}
-		if left > 0 {
+		if strings.HasPrefix(e.Output, "panic: ") {
+			left[e.Test] = 12
+		}
+		if left[e.Test] > 0 {
 			line := strings.TrimRight(e.Output, "\n")
 			said[e.Test] = append(said[e.Test], line[:min(len(line), 500)])
-			left--
+			left[e.Test]--
 		}
 	}
 	for _, test := range order {
