@@ -72,6 +72,9 @@ func (c *Catalog) Objects(ctx context.Context, prefix string) iter.Seq2[Listed, 
 	}
 }
 
+// Classify tells what an object is by its key, relative to the cluster.
+func Classify(key string) Listed { return classify(key) }
+
 // classify reads a key.
 func classify(key string) Listed {
 	l := Listed{Key: key}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"slices"
 
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
@@ -53,13 +54,36 @@ func truth(b bool) int64 {
 	return 0
 }
 
-// goneMeanwhile reports whether an object that seems to be missing has expired since the check began.
+// goneMeanwhile reports whether an object that seems to be missing has expired or was replaced since the check began.
 func (v *verifier) goneMeanwhile(key string) (bool, error) {
 	e, err := v.cat.Expiry(v.ctx)
 	if fault.Is(err, fault.Integrity) {
-		return false, nil // it is blamed by itself
+		return v.replaced(key) // it is blamed by itself
 	}
-	return err == nil && e.Sequence > v.expiry.Sequence && e.Covers(key), err
+	if err != nil || e.Sequence > v.expiry.Sequence && e.Covers(key) {
+		return err == nil, err
+	}
+	return v.replaced(key)
+}
+
+// replaced reports whether the data of a segment is gone because a compacted one has taken its place. Its manifest went
+// first, and that of the other covers it.
+func (v *verifier) replaced(key string) (bool, error) {
+	l := catalog.Classify(key)
+	log := v.found.logs[l.Timeline]
+	if l.Class != catalog.ClassData || log == nil || !slices.ContainsFunc(log.manifests, func(s catalog.Span) bool {
+		return s.First <= l.First && l.Last <= s.Last && s.Last-s.First > l.Last-l.First
+	}) {
+		return false, nil
+	}
+	_, err := v.cat.SegmentAt(v.ctx, l.Timeline, l.First, l.Last)
+	switch {
+	case errors.Is(err, storage.ErrNotExist):
+		return true, nil
+	case err == nil, fault.Is(err, fault.Integrity):
+		return false, nil
+	}
+	return false, err
 }
 
 // kept checks a run of segments that stays although what follows it has expired.
