@@ -101,7 +101,7 @@ func (f *feed) followXA(ctx context.Context, ev *binlog.Event, body []byte) erro
 	case ev.Begin:
 		return f.beginXA(ctx, ev, body)
 	case ev.End:
-		return f.endXA(body)
+		return f.endXA(ev.Type, body)
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (f *feed) beginXA(ctx context.Context, ev *binlog.Event, body []byte) (err 
 }
 
 // endXA looks at the event that ends it, and decides whether it is left out.
-func (f *feed) endXA(body []byte) error {
+func (f *feed) endXA(typ binlog.Type, body []byte) error {
 	x := f.xa
 	f.xa = xaPart{}
 	switch x.part {
@@ -133,7 +133,7 @@ func (f *feed) endXA(body []byte) error {
 	case binlog.XANone:
 		return nil
 	}
-	_, text := queryText(body, 13, false)
+	_, text := queryText(body, 13, typ == binlog.TypeQueryCompressed) // an XID may be long
 	how := xaCommit
 	if strings.HasPrefix(text, xaRollback) {
 		how = xaRollback

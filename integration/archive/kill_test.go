@@ -103,11 +103,8 @@ func kill(t *testing.T, b servertest.Binaries) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := filepath.Join(dir, "restored")
-	if out, err := exec.Command(tool, "restore", "shop", "--config", cfg, "--target-dir", target).CombinedOutput(); err != nil && harness.ExitCode(err) != 3 {
-		t.Fatalf("restore: %v\n%s", err, out)
-	}
-	if err := workload.Compare(servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b}).Conn(), truth); err != nil {
+	again := harness.Restored(t, b, tool, cfg, filepath.Join(dir, "restored"))
+	if err := workload.Compare(again.Conn(), truth); err != nil {
 		t.Error(err)
 	}
 }

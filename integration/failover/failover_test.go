@@ -109,9 +109,7 @@ func failover(t *testing.T, b servertest.Binaries) {
 		}
 	}
 	run("verify", "shop", "--data")
-	target := filepath.Join(dir, "restored")
-	run("restore", "shop", "--target-dir", target)
-	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
+	again := harness.Restored(t, b, tool, cfg, filepath.Join(dir, "restored"))
 	truth, err := workload.Take(c.server().Conn(), "the end")
 	if err != nil {
 		t.Fatal(err)

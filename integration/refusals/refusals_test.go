@@ -319,7 +319,11 @@ func fallBack(t *testing.T, w *world) {
 	}
 	bad := bytes.Clone(good)
 	bad[len(bad)/2] ^= 1
-	tool, path := findTool(t), os.Getenv("PATH")
+	tool, err := exec.LookPath("mariadb-backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH")
 	for name, c := range map[string]struct {
 		data  []byte
 		spoil string // done to its files, in $dir, before they are prepared
@@ -347,16 +351,6 @@ func fallBack(t *testing.T, w *world) {
 		}
 		again.Stop()
 	}
-}
-
-// findTool returns the path of the tool of base backups.
-func findTool(t *testing.T) string {
-	t.Helper()
-	tool, err := exec.LookPath("mariadb-backup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tool
 }
 
 // spoiling returns a directory with a tool that does something to a copy with the table d.aria, in $dir, before it

@@ -167,9 +167,7 @@ func (w *world) restored() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	target := filepath.Join(w.dir, "restored")
-	w.run(ok, "restore", "shop", "--target-dir", target)
-	again := servertest.Start(w.t, servertest.Options{ServerID: 99, Datadir: target, Binaries: w.srv.Binaries})
+	again := harness.Restored(w.t, w.srv.Binaries, w.tool, w.cfg, filepath.Join(w.dir, "restored"))
 	if err := workload.Compare(again.Conn(), truth); err != nil {
 		w.t.Error(err)
 	}

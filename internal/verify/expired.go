@@ -57,11 +57,12 @@ func truth(b bool) int64 {
 // goneMeanwhile reports whether an object that seems to be missing has expired or was replaced since the check began.
 func (v *verifier) goneMeanwhile(key string) (bool, error) {
 	e, err := v.cat.Expiry(v.ctx)
-	if fault.Is(err, fault.Integrity) {
-		return v.replaced(key) // it is blamed by itself
-	}
-	if err != nil || e.Sequence > v.expiry.Sequence && e.Covers(key) {
-		return err == nil, err
+	switch {
+	case fault.Is(err, fault.Integrity): // it is blamed by itself
+	case err != nil:
+		return false, err
+	case e.Sequence > v.expiry.Sequence && e.Covers(key):
+		return true, nil
 	}
 	return v.replaced(key)
 }
