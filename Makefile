@@ -29,7 +29,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## bin/tidemark
-	CGO_ENABLED=0 go build -trimpath -tags disable_grpc_modules -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
 
 .PHONY: test
 test: deps servers emulators ## all tests, against real servers; N=1000 repeats the counted ones more often

@@ -5,7 +5,10 @@
 package gcs
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -13,12 +16,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
-	gcloud "cloud.google.com/go/storage"
 	"golang.org/x/oauth2"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
+	gapi "google.golang.org/api/storage/v1"
 	htransport "google.golang.org/api/transport/http"
 
 	"tidemark/internal/clock"
@@ -31,8 +35,7 @@ const chunk = 16 << 20
 
 // Store is a bucket, or a part of one.
 type Store struct {
-	client  *gcloud.Client
-	bucket  *gcloud.BucketHandle
+	objects *gapi.ObjectsService
 	place   cloud.Place
 	o       cloud.Options
 	backoff storage.Backoff
@@ -41,58 +44,66 @@ type Store struct {
 
 var _ storage.Store = (*Store)(nil)
 
-// emulatorEnv is the SDK's own variable; with it there are no credentials.
+// emulatorEnv names the service of tests, as it does for Google's own libraries; with it there are no
+// credentials.
 const emulatorEnv = "STORAGE_EMULATOR_HOST"
 
 // Open returns the store that u names. It looks for credentials and sends nothing to the storage.
 func Open(ctx context.Context, u *url.URL, o cloud.Options) (*Store, error) {
-	var auth []option.ClientOption
-	if os.Getenv(emulatorEnv) != "" {
-		auth = append(auth, option.WithoutAuthentication())
-	} else {
-		auth = append(auth, option.WithScopes(gcloud.ScopeReadWrite))
+	emulator, auth := os.Getenv(emulatorEnv), option.WithScopes(gapi.DevstorageReadWriteScope)
+	if emulator != "" {
+		auth = option.WithoutAuthentication()
 	}
-	transport, err := htransport.NewTransport(ctx, cloud.Transport(), auth...)
+	transport, err := htransport.NewTransport(ctx, cloud.Transport(), auth)
 	if err != nil {
 		return nil, storage.Fail("open", u.String(), storage.NoCredentials, err)
 	}
-	settings := []option.ClientOption{option.WithHTTPClient(&http.Client{Transport: transport}), gcloud.WithJSONReads()}
-	if o.Endpoint != "" {
-		settings = append(settings, option.WithEndpoint(o.Endpoint))
+	endpoint := o.Endpoint
+	if endpoint == "" && emulator != "" {
+		if endpoint, err = emulated(emulator); err != nil {
+			return nil, storage.Fail("open", u.String(), storage.Refused, err)
+		}
 	}
-	client, err := gcloud.NewClient(ctx, settings...)
+	settings := []option.ClientOption{option.WithHTTPClient(&http.Client{Transport: transport})}
+	if endpoint != "" {
+		settings = append(settings, option.WithEndpoint(endpoint))
+	}
+	service, err := gapi.NewService(ctx, settings...)
 	if err != nil {
 		return nil, storage.Fail("open", u.String(), storage.Refused, err)
 	}
-	place := cloud.PlaceOf(u)
-	// One attempt: storage.Retry tries again, and knows of an attempt whose reply was lost.
-	bucket := client.Bucket(place.Bucket).Retryer(gcloud.WithPolicy(gcloud.RetryNever))
-	return &Store{client, bucket, place, o, storage.DefaultBackoff(), clock.System{}}, nil
+	return &Store{service.Objects, cloud.PlaceOf(u), o, storage.DefaultBackoff(), clock.System{}}, nil
+}
+
+// emulated returns the endpoint of the service that is named as host:port or as a URL.
+func emulated(host string) (string, error) {
+	if !strings.Contains(host, "://") {
+		host = "http://" + host
+	}
+	u, err := url.Parse(host)
+	if err != nil {
+		return "", err
+	}
+	u.Path = "/storage/v1/"
+	return u.String(), nil
 }
 
 // URL returns gs://bucket/prefix.
 func (s *Store) URL() string { return s.place.URL() }
 
-func (s *Store) object(key string) *gcloud.ObjectHandle { return s.bucket.Object(s.place.Name(key)) }
-
-// Put stores an object by one request, on the condition that there is none if ifAbsent.
+// Put stores an object by one request, on the condition that there is none if ifAbsent. It is not tried
+// again here: storage.Retry does so, and knows of an attempt whose reply was lost.
 func (s *Store) Put(ctx context.Context, key string, data []byte, ifAbsent bool) error {
 	if err := cloud.Begin(ctx, "put", key); err != nil {
 		return err
 	}
-	object := s.object(key)
+	object := s.described(key)
+	object.Crc32c = encoded(crc32.Checksum(data, castagnoli))
+	call := s.insert(ctx, object).Media(bytes.NewReader(data), googleapi.ChunkSize(0)) // one request
 	if ifAbsent {
-		object = object.If(gcloud.Conditions{DoesNotExist: true})
+		call.IfGenerationMatch(0)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // a writer that is left is given up by its context only
-	w := s.writer(ctx, object)
-	w.ChunkSize = 0 // one request
-	w.CRC32C, w.SendCRC32C = crc32.Checksum(data, castagnoli), true
-	_, err := w.Write(data)
-	if cerr := w.Close(); err == nil || cerr != nil {
-		err = cerr
-	}
+	_, err := call.Do()
 	if a := answer(err); a != nil && ifAbsent && a.Status == http.StatusPreconditionFailed {
 		return cloud.Plain("put", key, storage.ErrExist)
 	}
@@ -108,67 +119,88 @@ func (s *Store) Upload(ctx context.Context, key string, r io.Reader) (int64, err
 	if err := cloud.Begin(ctx, "upload", key); err != nil {
 		return 0, err
 	}
-	sending, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w := s.writer(sending, s.patient(ctx, key))
-	w.ChunkSize = chunk
-	w.ChunkRetryDeadline = 5 * time.Minute // a try may wait for a dead connection
-	w.StorageClass = s.o.StorageClass
+	object := s.described(key)
+	object.StorageClass = s.o.StorageClass
 	src := storage.NewSource(ctx, r)
-	sum := crc32.New(castagnoli)
-	n, err := io.Copy(io.MultiWriter(w, sum), src)
-	if err == nil {
-		err = w.Close()
-		if err == nil && (w.Attrs().Size != n || w.Attrs().CRC32C != sum.Sum32()) {
-			err = fmt.Errorf("the storage has %d other bytes than the %d that were sent", w.Attrs().Size, n)
-			_ = s.Delete(ctx, key)
-		}
-		if err == nil {
-			return n, nil
-		}
+	sent := &counted{r: src}
+	// This reads the first chunk. A try of one may wait for a dead connection.
+	call := s.insert(ctx, object).WithRetry(nil, s.again(ctx, key)).
+		Media(sent, googleapi.ChunkSize(chunk), googleapi.ChunkRetryDeadline(5*time.Minute), googleapi.EnableAutoChecksum())
+	if err := src.Err(); err != nil {
+		return 0, cloud.Plain("upload", key, err) // before anything is sent
 	}
-	cancel() // or closing would commit what has come so far
-	_ = w.Close()
+	stored, err := call.Do()
 	if serr := src.Err(); serr != nil {
 		return 0, cloud.Plain("upload", key, serr)
 	}
-	return 0, fail(ctx, "upload", key, err)
+	if err != nil {
+		return 0, fail(ctx, "upload", key, err)
+	}
+	if stored.Size != uint64(sent.n) || stored.Crc32c != encoded(sent.sum) {
+		_ = s.Delete(ctx, key)
+		return 0, fail(ctx, "upload", key, fmt.Errorf("the storage has %d other bytes than the %d that were sent", stored.Size, sent.n))
+	}
+	return sent.n, nil
+}
+
+// counted counts and sums up what is read.
+type counted struct {
+	r   io.Reader
+	n   int64
+	sum uint32
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.sum = crc32.Update(c.sum, castagnoli, p[:n])
+	return n, err
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// patient returns an object's handle whose requests the SDK tries again, as often as ours are. It comes
-// from a handle of the bucket that is its own: those that are derived of one share how they try again.
-func (s *Store) patient(ctx context.Context, key string) *gcloud.ObjectHandle {
+// encoded is how the service writes a checksum.
+func encoded(sum uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}
+
+// again returns what the SDK asks whether to try a request of an upload again: as often as ours are.
+func (s *Store) again(ctx context.Context, key string) func(error) bool {
 	tried := 0 // since one succeeded
-	again := func(err error) bool {
+	return func(err error) bool {
 		if tried++; err == nil {
 			tried = 0
 		}
 		return err != nil && tried < s.backoff.Attempts && !storage.Permanent(fail(ctx, "upload", key, err))
 	}
-	return s.client.Bucket(s.place.Bucket).
-		Retryer(gcloud.WithPolicy(gcloud.RetryAlways), gcloud.WithErrorFunc(again)).
-		Object(s.place.Name(key))
 }
 
-func (s *Store) writer(ctx context.Context, object *gcloud.ObjectHandle) *gcloud.Writer {
-	w := object.NewWriter(ctx)
-	w.ContentType = "application/octet-stream"
-	w.KMSKeyName = s.o.KMSKey
+// described says what an object that is stored is to be.
+func (s *Store) described(key string) *gapi.Object {
+	o := &gapi.Object{Bucket: s.place.Bucket, Name: s.place.Name(key), ContentType: "application/octet-stream"}
 	if mode := map[string]string{"governance": "Unlocked", "compliance": "Locked"}[s.o.Lock.Mode]; mode != "" {
-		w.Retention = &gcloud.ObjectRetention{Mode: mode, RetainUntil: s.clock.Now().Add(s.o.Lock.For)}
+		o.Retention = &gapi.ObjectRetention{Mode: mode, RetainUntilTime: s.clock.Now().Add(s.o.Lock.For).Format(time.RFC3339)}
 	}
-	return w
+	return o
 }
+
+func (s *Store) insert(ctx context.Context, o *gapi.Object) *gapi.ObjectsInsertCall {
+	call := s.objects.Insert(o.Bucket, o).Name(o.Name).Projection(whole).Context(ctx)
+	if s.o.KMSKey != "" {
+		call.KmsKeyName(s.o.KMSKey)
+	}
+	return call
+}
+
+// whole asks for all that is known of an object.
+const whole = "full"
 
 // Delete removes an object. Where the bucket keeps versions, it becomes an old one.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := cloud.Begin(ctx, "delete", key); err != nil {
 		return err
 	}
-	err := s.object(key).Delete(ctx)
-	if err != nil {
+	if err := s.objects.Delete(s.place.Bucket, s.place.Name(key)).Context(ctx).Do(); err != nil {
 		if err = s.absent(ctx, "delete", key, err); !errors.Is(err, storage.ErrNotExist) {
 			return err
 		}
@@ -217,7 +249,7 @@ func translate(err error) error {
 // absent turns err into ErrNotExist or a failure. The service has one answer for an object and for a
 // bucket that is not there; so the bucket is asked for.
 func (s *Store) absent(ctx context.Context, op, key string, err error) error {
-	if !errors.Is(err, gcloud.ErrObjectNotExist) {
+	if a := answer(err); a == nil || a.Status != http.StatusNotFound {
 		return fail(ctx, op, key, err)
 	}
 	for _, berr := range s.List(ctx, "", "") {

@@ -3,12 +3,15 @@ package gcs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"iter"
 	"net/http"
+	"strings"
+	"time"
 
-	gcloud "cloud.google.com/go/storage"
-	"google.golang.org/api/iterator"
+	gapi "google.golang.org/api/storage/v1"
 
 	"tidemark/storage"
 	"tidemark/storage/cloud"
@@ -26,9 +29,20 @@ func (s *Store) Get(ctx context.Context, key string, offset, length int64) (io.R
 		_, err := s.Stat(ctx, key)
 		return cloud.Nothing(), err
 	}
-	r, err := s.object(key).NewRangeReader(ctx, offset, min(length, 1<<50))
+	call := s.get(ctx, key)
+	switch {
+	case length > 0:
+		call.Header().Set("Range", fmt.Sprintf("bytes=%d-%d", offset, offset+min(length, 1<<50)-1))
+	case offset > 0:
+		call.Header().Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	res, err := call.Download()
+	if err == nil && offset > 0 && res.StatusCode != http.StatusPartialContent {
+		res.Body.Close()
+		err = errors.New("the storage sends the whole object when asked for a part")
+	}
 	if err == nil {
-		return cloud.Body(ctx, key, reader{r}), nil
+		return cloud.Body(ctx, key, &reader{ReadCloser: res.Body, want: checksum(res)}), nil
 	}
 	if a := answer(err); a != nil && a.Status == http.StatusRequestedRangeNotSatisfiable {
 		return cloud.Nothing(), nil
@@ -36,13 +50,38 @@ func (s *Store) Get(ctx context.Context, key string, offset, length int64) (io.R
 	return nil, s.absent(ctx, "get", key, err)
 }
 
-// reader gives the errors of the service that come while it is read.
-type reader struct{ io.ReadCloser }
+func (s *Store) get(ctx context.Context, key string) *gapi.ObjectsGetCall {
+	return s.objects.Get(s.place.Bucket, s.place.Name(key)).Projection(whole).Context(ctx)
+}
 
-func (r reader) Read(p []byte) (int, error) {
+// checksum returns the object's checksum as the service writes it, or "" if what comes is not the bytes
+// that are stored, and all of them.
+func checksum(res *http.Response) string {
+	if res.StatusCode == http.StatusPartialContent || res.Uncompressed || res.Header.Get("X-Goog-Stored-Content-Encoding") == "gzip" {
+		return ""
+	}
+	for _, values := range res.Header["X-Goog-Hash"] {
+		for value := range strings.SplitSeq(values, ",") {
+			if sum, ok := strings.CutPrefix(strings.TrimSpace(value), "crc32c="); ok {
+				return sum
+			}
+		}
+	}
+	return ""
+}
+
+// reader compares what is read with its checksum, if there is one.
+type reader struct {
+	io.ReadCloser
+	want string
+	sum  uint32
+}
+
+func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = translate(err)
+	r.sum = crc32.Update(r.sum, castagnoli, p[:n])
+	if err == io.EOF && r.want != "" && r.want != encoded(r.sum) {
+		err = errors.New("what came has another checksum than what is stored")
 	}
 	return n, err
 }
@@ -52,17 +91,18 @@ func (s *Store) Stat(ctx context.Context, key string) (storage.Object, error) {
 	if err := cloud.Begin(ctx, "stat", key); err != nil {
 		return storage.Object{}, err
 	}
-	attrs, err := s.object(key).Attrs(ctx)
+	object, err := s.get(ctx, key).Do()
 	if err != nil {
 		return storage.Object{}, s.absent(ctx, "stat", key, err)
 	}
-	o := described(attrs)
+	o := found(object)
 	o.Key = key
 	return o, nil
 }
 
-func described(attrs *gcloud.ObjectAttrs) storage.Object {
-	return storage.Object{Size: attrs.Size, Modified: attrs.Updated}
+func found(o *gapi.Object) storage.Object {
+	updated, _ := time.Parse(time.RFC3339, o.Updated) // unknown is the zero time
+	return storage.Object{Size: int64(o.Size), Modified: updated}
 }
 
 // List yields the objects of a range, a thousand an answer.
@@ -72,23 +112,26 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[storag
 		if l == nil {
 			return
 		}
-		q := &gcloud.Query{Prefix: l.Prefix(), StartOffset: l.After(), Projection: gcloud.ProjectionNoACL}
-		if err := q.SetAttrSelection([]string{"Name", "Size", "Updated"}); err != nil {
-			l.Fail(err)
-			return
+		call := s.objects.List(s.place.Bucket).Prefix(l.Prefix()).Projection("noAcl").
+			Fields("nextPageToken", "items(name,size,updated)").Context(ctx)
+		if after := l.After(); after != "" {
+			call.StartOffset(after)
 		}
-		for objects := s.bucket.Objects(ctx, q); ; {
-			attrs, err := objects.Next()
-			if errors.Is(err, iterator.Done) {
-				return
-			}
+		for {
+			page, err := call.Do()
 			if err != nil {
 				l.Fail(translate(err))
 				return
 			}
-			if !l.Add(attrs.Name, described(attrs)) {
+			for _, o := range page.Items {
+				if !l.Add(o.Name, found(o)) {
+					return
+				}
+			}
+			if page.NextPageToken == "" {
 				return
 			}
+			call.PageToken(page.NextPageToken)
 		}
 	}
 }
