@@ -100,6 +100,10 @@ bench-soak: deps ## memory, goroutines and descriptors at full speed, for MIN=10
 bench-catalog: ## listing, planning from and checking an archive of 100,000 segments; SEGMENTS=20000 for another
 	go run ./integration/bench catalog $(if $(SEGMENTS),-segments $(SEGMENTS))
 
+.PHONY: build-cost
+build-cost: ## what each dependency costs in time of a cold build and in the program's size
+	go run ./integration/buildcost
+
 .PHONY: proto
 proto: $(PROTOC_PLUGIN) ## generate the Go code of the messages
 	protoc --plugin=protoc-gen-go=$(PROTOC_PLUGIN) --go_out=. --go_opt=paths=source_relative $(PROTOS)
