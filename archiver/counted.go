@@ -46,3 +46,6 @@ func (f countedFile) Sync() error {
 	f.syncs.Add(1)
 	return f.File.Sync()
 }
+
+// Reread is durable.Reread of the file itself, which would not be seen through this one.
+func (f countedFile) Reread() { durable.Reread(f.File) }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,6 +259,54 @@ func TestSpoolUnreadable(t *testing.T) {
 	if after, err := os.Stat(a.path(1, "binlog")); err != nil || after.Size() != before.Size() {
 		t.Errorf("the file was cut, %v", err)
 	}
+	b.options.FS = durable.OS{}
+	b.finish(p)
+	b.check(p, nil)
+}
+
+// forgetful is a file system whose files note what is read of them, and that the kernel is told to forget them.
+type forgetful struct {
+	durable.OS
+	did *[]string
+}
+
+func (s forgetful) Append(path string) (durable.File, error) {
+	f, err := s.OS.Append(path)
+	return forgetfulFile{f, s.did}, err
+}
+
+type forgetfulFile struct {
+	durable.File
+	did *[]string
+}
+
+func (f forgetfulFile) Reread() { *f.did = append(*f.did, "reread") }
+
+func (f forgetfulFile) ReadAt(p []byte, at int64) (int, error) {
+	*f.did = append(*f.did, "read")
+	return f.File.ReadAt(p, at)
+}
+
+// TestReopenedIsReread: what the open segment of an earlier run holds is asked of the disk, not of the memory that a
+// failed sync has left behind.
+func TestReopenedIsReread(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel offers nothing")
+	}
+	p := sample(1, 3000)
+	b := newBench(t)
+	b.options.MaxSize = 1 << 30
+	a := stopped(t, b, p, 9000)
+	a.open.close()
+	a.spool.Release()
+	var did []string
+	b.options.FS = forgetful{did: &did}
+	again := b.mustOpen()
+	if len(did) < 2 || did[0] != "reread" || slices.Contains(did[1:], "reread") {
+		t.Errorf("the open segment was read like this: %v", did)
+	}
+	again.open.close()
+	again.spool.Release()
 	b.options.FS = durable.OS{}
 	b.finish(p)
 	b.check(p, nil)

@@ -10,7 +10,10 @@ import (
 // has failed, in an earlier process perhaps, its memory still has what the disk never got, as if that were written.
 // What is still to be written stays, for the next sync to vouch for.
 func Reread(f File) {
-	if own, ok := f.(*os.File); ok {
-		_ = unix.Fadvise(int(own.Fd()), 0, 0, unix.FADV_DONTNEED) // advice: a file system may not take it
+	switch f := f.(type) {
+	case *os.File:
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // advice: a file system may not take it
+	case interface{ Reread() }: // it stands before another one
+		f.Reread()
 	}
 }
