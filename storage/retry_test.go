@@ -155,6 +155,52 @@ func TestLostReply(t *testing.T) {
 	}
 }
 
+// abrupt is a store of which each read breaks once, and gives bytes with the error, as what comes over a network does.
+type abrupt struct{ storage.Store }
+
+func (s abrupt) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	r, err := s.Store.Get(ctx, key, offset, length)
+	return &abruptReader{ReadCloser: r}, err
+}
+
+type abruptReader struct {
+	io.ReadCloser
+	reads int
+}
+
+func (r *abruptReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if r.reads++; err == nil && r.reads == 2 {
+		err = passing
+	}
+	return n, err
+}
+
+// TestReadGoesOnBehindBytes: what comes together with an error is not read again.
+func TestReadGoesOnBehindBytes(t *testing.T) {
+	under := open(t)
+	const data = "0123456789"
+	if err := under.Put(t.Context(), "k", []byte(data), true); err != nil {
+		t.Fatal(err)
+	}
+	s := storage.Retry(abrupt{under}, storage.Backoff{Attempts: 3, First: 1, Most: 1, Clock: new(fakeClock)})
+	for size := 1; size < 5; size++ {
+		r, err := s.Get(t.Context(), "k", 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for p := make([]byte, size); err == nil; {
+			var n int
+			n, err = r.Read(p)
+			got = append(got, p[:n]...)
+		}
+		if err != io.EOF || string(got) != data || r.Close() != nil {
+			t.Errorf("%d bytes at a time: %q, %v", size, got, err)
+		}
+	}
+}
+
 // TestReadGoesOn: a read that breaks goes on where it was, whatever range was asked for, and breaks for
 // good when it breaks too often without a byte.
 func TestReadGoesOn(t *testing.T) {
