@@ -210,6 +210,8 @@ func TestBadTool(t *testing.T) {
 		"damaged":               {`"$TOOL" "$@" | sed s/InnoDB/InnoDX/g; echo 'completed OK!' >&2`, "do not match their checksum"},
 		"blocks commits": {`echo '[00] 2026-11-21 05:02:15 Acquired locks for BACKUP STAGE BLOCK_COMMIT' >&2; sleep 100 & wait; echo 'completed OK!' >&2`,
 			"commits on the server were blocked for 200ms"},
+		"copies what is written to": {`for a; do case "$a" in --datadir=*) dir=${a#*=};; esac; done; "$TOOL" "$@"; echo more >> "$dir/d/m.MYD"
+echo '[00] Acquired locks for BACKUP STAGE BLOCK_DDL' >&2; echo 'completed OK!' >&2`, "the copy was made while these were written to: d/m.MYD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := s.engine()
