@@ -246,6 +246,32 @@ func TestStopped(t *testing.T) {
 	})
 }
 
+// late is a storage whose answers to puts are on their way for long.
+type late struct{ storage.Store }
+
+func (s late) Put(ctx context.Context, key string, data []byte, ifAbsent bool) error {
+	err := s.Store.Put(ctx, key, data, ifAbsent)
+	time.Sleep(ttl / 2)
+	return err
+}
+
+// A holder counts from before its put, however late that is answered: who has seen the lease meanwhile counts too.
+func TestLateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := (&world{t, late{w.store}}).archiver("a", "one"), w.archiver("b", "two")
+		taken := make(chan time.Duration, 1)
+		go func() { taken <- w.take(a) }()
+		synctest.Wait() // it is put
+		if took := w.take(b); took < ttl || <-taken < ttl/2 {
+			t.Errorf("taken over after %v", took)
+		}
+		if sure(a) {
+			t.Error("sure although another has it")
+		}
+	})
+}
+
 // While the storage is out of reach the holder is not sure, and so it goes on when that is over: unless another
 // one, which could reach it, has the lease then.
 func TestOutage(t *testing.T) {
