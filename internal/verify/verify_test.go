@@ -295,6 +295,19 @@ var contradictions = []damage{
 		put(t, a, &s)
 		return manifest(&s)
 	}, false, kindInconsistent},
+	{"position after it changed", func(t *testing.T, a *archivetest.Archive) string {
+		s := *a.Segments[len(a.Segments)-1]
+		s.After.GTID = "0-1-99"
+		put(t, a, &s)
+		return manifest(&s)
+	}, false, kindInconsistent},
+	{"binlog state after it changed", func(t *testing.T, a *archivetest.Archive) string {
+		s := *a.Segments[len(a.Segments)-1]
+		s.After.State = slices.Clone(s.After.State)
+		s.After.State[0] = "0-1-99"
+		put(t, a, &s)
+		return manifest(&s)
+	}, false, kindInconsistent},
 	{"server IDs changed", func(t *testing.T, a *archivetest.Archive) string {
 		s := *a.Segments[3]
 		s.ServerIDs = []uint32{1, 2, 3}
