@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -162,6 +163,15 @@ func TestFork(t *testing.T) {
 		a.stop()
 		a.start()
 		c.insert("last", 2)
+		a.archived()
+		// Nor is it taken for the primary while that is away, for longer than is waited before a fork.
+		c.server().Kill()
+		within(t, 90*time.Second, "it is refused because of what was left behind", func() bool {
+			said, err := os.ReadFile(filepath.Join(a.dir, "run.log"))
+			return err == nil && strings.Contains(string(said), "it is the server that was parted from")
+		})
+		c.server().Restart()
+		c.insert("back", 2)
 		a.archived()
 		if n := len(a.timelines()); n != 2 {
 			t.Errorf("%d timelines: %+v", n, a.timelines())
