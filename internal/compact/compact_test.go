@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,6 +132,33 @@ func TestCompact(t *testing.T) {
 	healthy(t, a.Catalog, "without its members")
 	if rep, err := verify.Run(ctx, a.Catalog, verify.Options{Clock: clock.System{}}); err != nil || len(rep.Findings) != 0 {
 		t.Errorf("%v %+v", err, rep)
+	}
+}
+
+// Members whose compacted segment is not there as its manifest says are all that there is: they stay.
+func TestMembersOfLost(t *testing.T) {
+	for _, size := range []int{-1, 20} { // of what is left of its data; it is gone
+		a := sample(t)
+		_, err := Run(ctx, a.Catalog, options(Options{}))
+		must(t, err)
+		for s, err := range a.Catalog.Segments(ctx, 1, 0) {
+			must(t, err)
+			if s.First == s.Last {
+				continue
+			}
+			must(t, a.Catalog.Discard(ctx, s.Stored.Key))
+			if size >= 0 {
+				must(t, a.Catalog.Upload(ctx, s.Stored.Key, strings.NewReader(strings.Repeat("x", size))))
+			}
+			break
+		}
+		r, err := Run(ctx, a.Catalog, options(Options{Grace: -1}))
+		if !fault.Is(err, fault.Integrity) || r.Removed != 0 {
+			t.Errorf("%d objects were removed: %v", r.Removed, err)
+		}
+		for _, s := range a.Segments[:8] {
+			must(t, a.Catalog.CheckStored(ctx, s.Stored))
+		}
 	}
 }
 
