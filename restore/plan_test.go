@@ -424,3 +424,29 @@ func TestPlanDamage(t *testing.T) {
 		f.refuse(ok(ToGTID("0-1-4")), fault.Integrity, catalog.SegmentKey(1, 5, 5))
 	})
 }
+
+// TestPlanBaseOfLeftBranch: a base backup in the segment in which another timeline leaves, but behind that place, holds
+// what was left behind: one before it is chosen.
+func TestPlanBaseOfLeftBranch(t *testing.T) {
+	f := newFixture(t)
+	for i := 1; i <= 4; i++ {
+		f.tx(0, i)
+	}
+	f.flush(archivetest.Cut{})
+	f.base("b1", f.name, f.end["0-1-1"], "0-1-1", 1)
+	f.base("b2", f.name, f.end["0-1-3"], "0-1-3", 3)
+	f.Head(after(5))
+	s := f.Segments[0]
+	err := f.Catalog.PutTimeline(context.Background(), &catalog.Timeline{Number: 2, Parent: 1, ParentSegment: s.Last, ParentBodyOffset: f.end["0-1-2"] - s.Source.Start,
+		Position: catalog.PositionOf(gtid.NewState([]gtid.GTID{{Server: 1, Seq: 2}})), Reason: "failover", Created: after(6)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := f.reach(ToLatest(), "0-1-2"); p.Base.ID != "b1" || p.Transactions != 1 {
+		t.Errorf("it begins from %s with %d transactions", p.Base.ID, p.Transactions)
+	}
+	old, err := MakePlan(context.Background(), f.Catalog, PlanOptions{Timeline: 1})
+	if err != nil || old.Base.ID != "b2" || old.Stop.GTID != "0-1-4" {
+		t.Errorf("on the branch that was left: %+v, %v", old, err)
+	}
+}
