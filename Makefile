@@ -53,6 +53,10 @@ test-short: ## the tests that need no server
 race: ## the tests that need no server, with the race detector
 	CGO_ENABLED=1 go test -race -count=1 -short -timeout 15m $$(go list ./... | grep -v '^tidemark/integration')
 
+.PHONY: mutate
+mutate: deps servers emulators ## break the program in one place at a time, and see that a test notices: ONLY=ack-before-sync SERVERS=false
+	go run ./integration/mutate -only "$(ONLY)" -servers=$(or $(SERVERS),true)
+
 .PHONY: vet
 vet: ## format, go vet, and the rules of the tree
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
