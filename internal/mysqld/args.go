@@ -64,6 +64,9 @@ func (s *Server) args(initFile string) ([]string, error) {
 			"--replica-load-tmpdir="+tmp,
 			"--skip-replica-start",
 			"--mysqlx=OFF",
+			// Nobody connects over a network, so nobody needs the keys that it would make.
+			"--auto-generate-certs=OFF",
+			"--caching-sha2-password-auto-generate-rsa-keys=OFF",
 			"--gtid-mode=ON",
 			"--enforce-gtid-consistency=ON",
 			fmt.Sprintf("--innodb-redo-log-capacity=%d", RedoLog(pool)),
