@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -12,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
-
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 	"tidemark/internal/binlog"
 	"tidemark/internal/clock"
 	"tidemark/internal/gtid"
@@ -39,16 +37,19 @@ type logTx struct {
 // TestEvents reads the files of a real server, and its stream from many places, and compares what is
 // found with what the server itself says.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, servertest.MariaDB, events)
 }
 
 func events(t *testing.T, b servertest.Binaries) {
+	t.Parallel()
 	for _, tt := range []struct{ name, option string }{
 		{"checksums", "--binlog-checksum=CRC32"},
 		{"none", "--binlog-checksum=NONE"},
 		{"compressed", "--log-bin-compress=ON"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			kit.Parallel(t, kit.Servers(1))
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=2M", tt.option}})
@@ -84,11 +85,10 @@ func write(t *testing.T, srv *servertest.Server, seed int64) {
 	if err := w.Setup(srv.Conn()); err != nil {
 		t.Fatal(err)
 	}
-	dial := func() (*client.Conn, error) { return srv.Process.Conn() }
-	if err := w.Once(context.Background(), dial); err != nil {
+	if err := w.Once(t.Context(), srv.Process.Conn); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Run(context.Background(), dial, 3, 400); err != nil {
+	if err := w.Run(t.Context(), srv.Process.Conn, 3, 400); err != nil {
 		t.Fatal(err)
 	}
 	rows := filepath.Join(srv.Dir, "rows")
@@ -266,9 +266,9 @@ func checkStream(t *testing.T, srv *servertest.Server, files []*logFile, r repli
 		}
 	}()
 	for {
-		status := srv.Query("SHOW MASTER STATUS")[0]
+		file, offset := srv.LogEnd()
 		p, at := s.CaughtUp()
-		if p.File == status[0] && p.Offset == num(status[1]) {
+		if p.File == file && p.Offset == offset {
 			if at.After(time.Now()) || at.Before(before.Add(-time.Minute)) {
 				t.Errorf("caught up at %s, it is %s", at, time.Now())
 			}
@@ -279,4 +279,13 @@ func checkStream(t *testing.T, srv *servertest.Server, files []*logFile, r repli
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+func common(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
 }

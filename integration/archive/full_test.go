@@ -1,17 +1,13 @@
 package archive
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
 )
 
 // TestFullDisk fills the spool's file system: archiving stops with a clear error in the status, and goes
@@ -20,10 +16,10 @@ func TestFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to mount a small file system")
 	}
-	srv := servertest.Start(t, servertest.Options{ServerID: 7})
-	srv.CreateUser(servertest.User, "secret")
-	dir := t.TempDir()
-	state := filepath.Join(dir, "state")
+	b := kit.One(t, kit.Servers(1))
+	w := kit.New(t, kit.Setup{Binaries: b, Cluster: []string{"segment: {max_age: 1h}", "heartbeat: 1s"},
+		SQL: []string{"CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB)"}})
+	state := filepath.Join(w.Dir, "state")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -35,44 +31,34 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	tool, err := harness.Build(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := harness.Config{Dir: dir, Primary: srv.Addr, User: servertest.User, Password: "secret",
-		More: "    segment: {max_age: 1h}\n    heartbeat: 1s\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB)")
 	for range 12 {
-		srv.Exec("INSERT INTO d.t (b) VALUES (REPEAT('x', 700000))")
+		w.Server.Exec("INSERT INTO d.t (b) VALUES (REPEAT('x', 700000))")
 	}
 
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
-	if err != nil {
-		t.Fatal(err)
+	w.Start()
+	said := func(s kit.Status) bool { return strings.Contains(s.Error, "no space left on device") }
+	w.Await("the disk is full", said)
+	if !strings.Contains(w.Daemon.Last.Hint, "Free space") {
+		t.Errorf("the hint is %q", w.Daemon.Last.Hint)
 	}
-	said := func(c harness.Status) bool { return strings.Contains(c.Error, "no space left on device") }
-	if err := d.Await(context.Background(), time.Minute, said); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(d.Last.Hint, "Free space") {
-		t.Errorf("the hint is %q", d.Last.Hint)
-	}
-	time.Sleep(3 * time.Second) // it tries again, and nothing gets better of that
-	if err := d.Await(context.Background(), time.Minute, said); err != nil {
-		t.Fatal(err)
-	}
+	tries := triesInVain(w)
+	w.Await("it tries again", func(kit.Status) bool { return triesInVain(w) >= tries+2 })
+	w.Await("nothing gets better of that", said)
 
 	if err := syscall.Mount("tidemark-test", state, "tmpfs", syscall.MS_REMOUNT, "size=200m,mode=0700"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.State == "STATE_IDLE" }); err != nil {
-		t.Fatal(err)
+	w.Await("it goes on", func(s kit.Status) bool { return s.State == "STATE_IDLE" })
+	w.Stop()
+	compare(w)
+}
+
+// triesInVain is how often the log says that the disk is full.
+func triesInVain(w *kit.World) int {
+	w.T.Helper()
+	log, err := os.ReadFile(filepath.Join(w.Dir, "run.log"))
+	if err != nil {
+		w.T.Fatal(err)
 	}
-	if err := d.Stop(); err != nil {
-		t.Fatal(fmt.Errorf("stop: %w", err))
-	}
-	compare(t, srv, filepath.Join(dir, "archive"))
+	return strings.Count(string(log), "stream failed, trying again")
 }

@@ -2,33 +2,22 @@ package archive
 
 import (
 	"bytes"
-	"os/exec"
 	"path/filepath"
-	"testing"
 
-	"tidemark/integration/servertest"
-	"tidemark/internal/catalog"
+	"tidemark/integration/kit"
 	"tidemark/internal/gtid"
-	"tidemark/storage/file"
 )
 
 // compareSets finds in the archive the MySQL server's own set of GTIDs, before and after each segment the
 // set that its own mysqlbinlog reads there.
-func compareSets(t *testing.T, srv *servertest.Server, archive string) {
+func compareSets(w *kit.World) {
+	t, cat := w.T, catalogOf(w)
 	t.Helper()
-	store, err := file.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cat, err := catalog.Open(t.Context(), store, "shop", "test")
-	if err != nil {
-		t.Fatal(err)
-	}
 	last, err := cat.Last(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	have, err := gtid.ParseSet(srv.Value("SELECT REPLACE(@@gtid_executed, '\n', '')"))
+	have, err := gtid.ParseSet(w.Server.Position())
 	if err != nil || have.String() != last.After.GTID {
 		t.Errorf("the server has %s, the archive %s, %v", have, last.After.GTID, err)
 	}
@@ -36,9 +25,9 @@ func compareSets(t *testing.T, srv *servertest.Server, archive string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := filepath.Join(archive, "shop", s.Stored.Key)
-		out, err := exec.Command("bash", "-c", "set -o pipefail; zstd -dc "+name+" | "+srv.Binaries.Binlog+" --verify-binlog-checksum -").CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("End of log file")) || bytes.Contains(out, []byte("Warning")) {
+		name := filepath.Join(w.Dir, "archive", "shop", s.Stored.Key)
+		out, err := kit.ReadSegment(w.Server.Binaries, name)
+		if err != nil || bytes.Contains(out, []byte("Warning")) {
 			t.Errorf("segment %s: %v\n%s", s.Name(), err, out[max(0, len(out)-500):])
 			continue
 		}

@@ -7,16 +7,15 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
 	"go.uber.org/zap/zaptest"
 
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 	"tidemark/internal/catalog"
 	"tidemark/internal/clock"
 	"tidemark/internal/config"
@@ -28,39 +27,46 @@ import (
 
 // TestStream archives a server under load in process and finds the server's own files in the archive.
 func TestStream(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, stream, "mariadb-binlog")
+	kit.Each(t, servertest.MariaDB, kit.Servers(1), stream, "mariadb-binlog")
 }
 
 func stream(t *testing.T, b servertest.Binaries) {
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--max-binlog-size=4M"}})
-	srv.CreateUser(servertest.User, "secret")
-	dir := t.TempDir()
-	cfg := configure(t, srv, dir)
-	remains := filepath.Join(dir, "archive", "shop", ".tmp~REMAINS") // of a run that was killed two days ago
+	w := kit.New(t, kit.Setup{Binaries: b, Options: []string{"--max-binlog-size=4M"},
+		Cluster: []string{"segment: {max_age: 1s, max_size: 2MiB}"}})
+	remains := filepath.Join(w.Dir, "archive", "shop", ".tmp~REMAINS") // of a run that was killed two days ago
 	old := time.Now().Add(-48 * time.Hour)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(remains), 0o700), os.WriteFile(remains, nil, 0o600), os.Chtimes(remains, old, old)); err != nil {
+	err := errors.Join(os.MkdirAll(filepath.Dir(remains), 0o700), os.WriteFile(remains, nil, 0o600), os.Chtimes(remains, old, old))
+	if err != nil {
 		t.Fatal(err)
 	}
-
-	ctx, cancel := context.WithCancel(context.Background())
+	cfg, err := config.Load(config.Source{File: w.Config, Schemes: []string{"file"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		done <- daemon.Run(ctx, daemon.Options{Config: cfg, Log: zaptest.NewLogger(t), Version: "test", Clock: clock.System{}, FS: durable.OS{},
-			OpenStore: func(context.Context, string) (storage.Store, error) { return file.Open(filepath.Join(dir, "archive")) }})
+			OpenStore: func(context.Context, string) (storage.Store, error) {
+				return file.Open(filepath.Join(w.Dir, "archive"))
+			}})
 	}()
 
-	w := workload.New(1, workload.Options{Domains: 2, MaxBlob: 4 << 20, BigTransaction: 6 << 20})
-	if err := w.Setup(srv.Conn()); err != nil {
+	load := workload.New(1, workload.Options{Domains: 2, MaxBlob: 4 << 20, BigTransaction: 6 << 20})
+	if err := load.Setup(w.Server.Conn()); err != nil {
 		t.Fatal(err)
 	}
-	load, stop := context.WithTimeout(ctx, 5*time.Second)
-	defer stop()
-	if err := w.Run(load, func() (*client.Conn, error) { return srv.Process.Conn() }, 4, 0); err != nil {
+	if err := load.Run(ctx, w.Dial, 4, 2500); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
-	srv.Exec("FLUSH BINARY LOGS")
-	time.Sleep(time.Second)
+	w.Server.Rotate()
+	end, _ := w.Server.LogEnd()
+	cat := catalogOf(w)
+	kit.Until(t, time.Minute, "all is archived", func() bool {
+		last, err := cat.Last(ctx, 1)
+		return err == nil && last.Source.File == end
+	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -68,8 +74,8 @@ func stream(t *testing.T, b servertest.Binaries) {
 	if _, err := os.Stat(remains); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the remains of an interrupted write are there: %v", err)
 	}
-	compare(t, srv, filepath.Join(dir, "archive"))
-	standardTools(t, b, filepath.Join(dir, "archive"))
+	compare(w)
+	standardTools(t, b, filepath.Join(w.Dir, "archive"))
 }
 
 // standardTools reads segments as the format promises: with zstd and mariadb-binlog alone.
@@ -80,60 +86,46 @@ func standardTools(t *testing.T, bins servertest.Binaries, archive string) {
 		t.Fatalf("no segments: %v", err)
 	}
 	for _, s := range segments[:min(len(segments), 8)] {
-		out, err := exec.Command("bash", "-c", "set -o pipefail; zstd -dc "+s+" | "+bins.Binlog+" --verify-binlog-checksum -").CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("End of log file")) {
-			t.Errorf("%s: %v\n%s", s, err, out[max(0, len(out)-500):])
+		if _, err := kit.ReadSegment(bins, s); err != nil {
+			t.Error(err)
 		}
 	}
 }
 
-func configure(t *testing.T, srv *servertest.Server, dir string) *config.Config {
-	t.Helper()
-	pw := filepath.Join(dir, "password")
-	if err := os.WriteFile(pw, []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	yaml := "archive: file://" + dir + "/archive\nstate_dir: " + dir + "/state\nstatus: {listen: \"127.0.0.1:0\"}\n" +
-		"clusters:\n  shop:\n    hosts: [\"" + srv.Addr + "\"]\n    user: " + servertest.User + "\n    password_file: " + pw +
-		"\n    segment: {max_age: 1s, max_size: 2MiB}\n"
-	path := filepath.Join(dir, "tidemark.yaml")
-	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := config.Load(config.Source{File: path, Schemes: []string{"file"}})
+// catalogOf is that of the archive of a world.
+func catalogOf(w *kit.World) *catalog.Catalog {
+	w.T.Helper()
+	store, err := file.Open(filepath.Join(w.Dir, "archive"))
 	if err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	return cfg
+	cat, err := catalog.Open(w.T.Context(), store, "shop", "test")
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return cat
 }
 
-// compare rebuilds the archived source files and compares them with the server's own.
-func compare(t *testing.T, srv *servertest.Server, archive string) {
-	t.Helper()
-	ctx := context.Background()
-	store, err := file.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cat, err := catalog.Open(ctx, store, "shop", "test")
-	if err != nil {
-		t.Fatal(err)
-	}
+// compare puts the archived segments one behind the other, so that each byte must be there once, and compares
+// the files which that gives with the server's own.
+func compare(w *kit.World) {
+	w.T.Helper()
+	ctx, cat := w.T.Context(), catalogOf(w)
 	files := map[string][]byte{}
 	var segments, transactions uint64
 	for s, err := range cat.Segments(ctx, 1, 0) {
 		if err != nil {
-			t.Fatal(err)
+			w.T.Fatal(err)
 		}
 		segments++
 		transactions += s.Transactions
 		r, err := cat.OpenPlain(ctx, s)
 		if err != nil {
-			t.Fatal(err)
+			w.T.Fatal(err)
 		}
 		var plain bytes.Buffer
 		if _, err := plain.ReadFrom(r); err != nil {
-			t.Fatal(err)
+			w.T.Fatal(err)
 		}
 		r.Close()
 		if files[s.Source.File] == nil {
@@ -142,29 +134,13 @@ func compare(t *testing.T, srv *servertest.Server, archive string) {
 			files[s.Source.File] = append(files[s.Source.File], plain.Bytes()[s.HeadBytes:]...)
 		}
 	}
-	t.Logf("%d segments, %d transactions, %d files", segments, transactions, len(files))
-	rows := srv.Query("SHOW BINARY LOGS")
+	w.T.Logf("%d segments, %d transactions, %d files", segments, transactions, len(files))
+	rows := w.Server.Query("SHOW BINARY LOGS")
 	for i, row := range rows {
-		own, err := os.ReadFile(filepath.Join(srv.Datadir, row[0]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		own[4+17] &^= 1 // the in-use flag of the file still open
 		got := files[row[0]]
-		if i == len(rows)-1 && len(got) > 0 && len(got) < len(own) {
-			own = own[:len(got)] // the server may have added to the file that is still open
-		}
-		if !bytes.Equal(got, own) {
-			t.Errorf("%s: %d bytes archived, %d on the server, equal up to %d", row[0], len(got), len(own), common(got, own))
+		n, err := kit.SameFile(bytes.NewReader(got), filepath.Join(w.Server.Datadir, row[0]), i == len(rows)-1)
+		if err != nil || len(got) == 0 {
+			w.T.Errorf("%s: %d bytes archived, %d compared: %v", row[0], len(got), n, err)
 		}
 	}
-}
-
-func common(a, b []byte) int {
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return min(len(a), len(b))
 }

@@ -16,7 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/binlog"
 	"tidemark/internal/clock"
 	"tidemark/internal/config"
@@ -26,12 +27,13 @@ import (
 
 // TestTLS streams over TLS in every mode, and is refused where the mode's promise does not hold.
 func TestTLS(t *testing.T) {
+	b := kit.One(t, kit.Servers(1))
 	dir := t.TempDir()
 	ca := authority(t, dir, "ca")
 	server := ca.issue(t, dir, "server")
 	other := authority(t, dir, "other")
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Extra: []string{"--ssl-ca=" + ca.file, "--ssl-cert=" + server + ".pem",
-		"--ssl-key=" + server + ".key", "--require-secure-transport=ON"}})
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: []string{"--ssl-ca=" + ca.file,
+		"--ssl-cert=" + server + ".pem", "--ssl-key=" + server + ".key", "--require-secure-transport=ON"}})
 	srv.CreateUser(servertest.User, "secret")
 
 	for _, c := range []struct {
@@ -59,7 +61,8 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		src, err := replica.Open(context.Background(), replica.Options{Host: srv.Addr, User: servertest.User, Password: "secret", TLS: secure},
-			replica.Request{ServerID: 99, UUID: "u", Heartbeat: time.Second, From: binlog.Point{File: "binlog.000001", Offset: 4}}.Fixed, clock.System{})
+			replica.Request{ServerID: 99, UUID: "u", Heartbeat: time.Second,
+				From: binlog.Point{File: "binlog.000001", Offset: 4}}.Fixed, clock.System{})
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -120,7 +123,9 @@ func create(t *testing.T, c *x509.Certificate, by *ca, path string) (*x509.Certi
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, block := range map[string]*pem.Block{path + ".pem": {Type: "CERTIFICATE", Bytes: der}, path + ".key": {Type: "PRIVATE KEY", Bytes: private}} {
+	for file, block := range map[string]*pem.Block{
+		path + ".pem": {Type: "CERTIFICATE", Bytes: der}, path + ".key": {Type: "PRIVATE KEY", Bytes: private},
+	} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,56 +9,43 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
-
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
-	"tidemark/internal/catalog"
-	"tidemark/storage/file"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 )
 
 // TestStandardTools reads an archive as docs/format.md says it can be read without tidemark: each
 // segment with zstd and mariadb-binlog, and a base backup with zstd and mbstream.
 func TestStandardTools(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, readByTools, "mariadb-binlog", "mariadb-backup", "mbstream")
+	kit.Each(t, servertest.MariaDB, kit.Servers(1), readByTools, "mariadb-binlog", "mariadb-backup", "mbstream")
 }
 
 func readByTools(t *testing.T, bin servertest.Binaries) {
-	harness.Use(t, bin)
 	if _, err := exec.LookPath("zstd"); err != nil {
 		if os.Getenv("TIDEMARK_MUST_RUN") == "1" {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
-	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: bin, Extra: []string{"--max-binlog-size=1M"}})
-	srv.CreateUser(servertest.User, "secret")
-	w := workload.New(1, workload.Options{Domains: 2, MaxBlob: 1 << 20})
-	if err := w.Setup(srv.Conn()); err != nil {
+	w := kit.New(t, kit.Setup{Binaries: bin, Options: []string{"--max-binlog-size=1M"},
+		Cluster: []string{"segment: {max_age: 500ms, max_size: 64KiB}", "heartbeat: 1s"}})
+	load := workload.New(1, workload.Options{Domains: 2, MaxBlob: 1 << 20})
+	if err := load.Setup(w.Server.Conn()); err != nil {
 		t.Fatal(err)
 	}
-	dial := func() (*client.Conn, error) { return srv.Process.Conn() }
-	if err := w.Once(t.Context(), dial); err != nil {
+	if err := load.Once(t.Context(), w.Dial); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Run(t.Context(), dial, 3, 900); err != nil {
+	if err := load.Run(t.Context(), w.Dial, 3, 900); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	archived(t, srv, dir)
+	w.Start()
+	w.AwaitBase()
+	w.SettleFiles()
+	w.Stop()
 
-	store, err := file.Open(filepath.Join(dir, "archive"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cat, err := catalog.Open(t.Context(), store, "shop", "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster := filepath.Join(dir, "archive", "shop")
+	cat, cluster := catalogOf(w), filepath.Join(w.Dir, "archive", "shop")
 	segments, middle := 0, 0
 	for s, err := range cat.Segments(t.Context(), 1, 0) {
 		if err != nil {
@@ -69,7 +55,8 @@ func readByTools(t *testing.T, bin servertest.Binaries) {
 			middle++
 		}
 		// As in the document, with the name of the object found by its number.
-		out := shell(t, cluster, bin, fmt.Sprintf("zstd -dc log/00000001/%016d-%016d.*.binlog.zst | mariadb-binlog --verify-binlog-checksum -", s.First, s.Last))
+		out := shell(t, cluster, bin, fmt.Sprintf("zstd -dc log/00000001/%016d-%016d.*.binlog.zst | "+
+			"mariadb-binlog --verify-binlog-checksum -", s.First, s.Last))
 		if n := len(gtids.FindAll(out, -1)); uint64(n) != s.Transactions {
 			t.Errorf("segment %s: mariadb-binlog shows %d transactions, there are %d", s.Name(), n, s.Transactions)
 		}
@@ -85,7 +72,7 @@ func readByTools(t *testing.T, bin servertest.Binaries) {
 	if err != nil || len(bases) != 1 {
 		t.Fatalf("base backups: %v, %v", bases, err)
 	}
-	copied := filepath.Join(dir, "copied")
+	copied := filepath.Join(w.Dir, "copied")
 	if err := os.Mkdir(copied, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -105,33 +92,6 @@ func readByTools(t *testing.T, bin servertest.Binaries) {
 
 // gtids are the lines with which mariadb-binlog begins transactions.
 var gtids = regexp.MustCompile(`(?m)^#.*\tGTID \d+-\d+-\d+`)
-
-// archived archives all that a server has, with a base backup, and stops.
-func archived(t *testing.T, srv *servertest.Server, dir string) {
-	t.Helper()
-	tool, err := harness.Build(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := harness.Config{Dir: dir, Primary: srv.Addr, User: servertest.User, Password: "secret",
-		More: "    segment: {max_age: 500ms, max_size: 64KiB}\n    heartbeat: 1s\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Kill()
-	if err := d.Await(context.Background(), time.Minute, func(s harness.Status) bool {
-		return s.LastBackup.ID != "" && s.Primary.File != "" && s.Archived.File == s.Primary.File && s.Archived.Offset == s.Primary.Offset
-	}); err != nil {
-		t.Fatalf("%v\n%s", err, d.Tail())
-	}
-	if err := d.Stop(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // shell runs a pipeline in a directory, with the programs of the server in the path, and returns what
 // it prints, errors included.

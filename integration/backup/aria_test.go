@@ -7,18 +7,19 @@ import (
 	"strings"
 	"testing"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/fault"
 )
 
 // TestAria copies tables of Aria while they are truncated and written to, which mariadb-backup gets wrong without a word.
 // Such a copy is refused; one that is not refused is right.
 func TestAria(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, aria, "mariadb-backup", "mbstream")
+	kit.Each(t, servertest.MariaDB, kit.Servers(2), aria, tools...)
 }
 
 func aria(t *testing.T, b servertest.Binaries) {
-	s := newSiteOn(t, b)
+	s := newSite(t, b)
 	const tables = 6
 	s.srv.Exec("CREATE DATABASE aria")
 	for i := range tables {
@@ -42,7 +43,7 @@ func aria(t *testing.T, b servertest.Binaries) {
 			refused++
 			return
 		}
-		again := s.launch(&stream)
+		again := s.start(&stream)
 		defer again.Close()
 		for i := range tables {
 			for sql, want := range map[string]string{
@@ -51,7 +52,7 @@ func aria(t *testing.T, b servertest.Binaries) {
 				"SELECT (SELECT COUNT(*) FROM aria.t%[1]d) = (SELECT COUNT(v) FROM aria.t%[1]d)": "1",
 			} {
 				sql = fmt.Sprintf(sql, i)
-				rows, err := again.Query(sql)
+				rows, err := again.Process.Query(sql)
 				if err != nil || rows[0][len(rows[0])-1] != want {
 					t.Errorf("%s on the copy: %v, %v, expected %s", sql, rows, err, want)
 				}

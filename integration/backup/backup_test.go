@@ -2,6 +2,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"tidemark/basebackup"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/catalog"
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
@@ -36,12 +39,16 @@ type site struct {
 	archived map[string]bool
 }
 
-func newSite(t *testing.T, extra ...string) *site {
+// tools are what a base backup of MariaDB is made and unpacked with.
+var tools = []string{"mariadb-backup", "mbstream"}
+
+// oneSite is the site of a test on one MariaDB, which runs beside others.
+func oneSite(t *testing.T, extra ...string) *site {
 	t.Helper()
-	return newSiteOn(t, servertest.Require(t, "mariadb-backup", "mbstream"), extra...)
+	return newSite(t, kit.One(t, kit.Servers(1), tools...), extra...)
 }
 
-func newSiteOn(t *testing.T, b servertest.Binaries, extra ...string) *site {
+func newSite(t *testing.T, b servertest.Binaries, extra ...string) *site {
 	t.Helper()
 	s := &site{Archive: archivetest.InDir(t), t: t, state: filepath.Join(t.TempDir(), "state"), archived: map[string]bool{}}
 	s.srv = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: extra})
@@ -89,81 +96,86 @@ func whenWaiting(f func()) func(basebackup.Progress) {
 	}
 }
 
-// writer inserts rows 1, 2, 3… one a transaction, every tenth in domain 1, until it is stopped. stop
-// returns how many there are.
+// writer inserts rows 1, 2, 3… one a transaction, every tenth in domain 1, until it is stopped. It returns
+// when some are there; stop returns how many there are.
 func (s *site) writer() (stop func() int) {
 	s.t.Helper()
 	conn := s.srv.Conn()
-	done, ended := make(chan struct{}), make(chan int)
+	var n atomic.Int64
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
-		n := 0
-		defer func() { ended <- n }()
-		for {
+		defer close(ended)
+		for row := int64(1); ; row++ {
 			select {
 			case <-done:
 				return
 			default:
 			}
-			if _, err := conn.Execute(fmt.Sprintf("SET gtid_domain_id=%d", (n+1)%10/9)); err != nil {
+			if _, err := conn.Execute(fmt.Sprintf("SET gtid_domain_id=%d", row%10/9)); err != nil {
 				return
 			}
-			if _, err := conn.Execute(fmt.Sprintf("INSERT INTO d.t VALUES (%d, REPEAT('x', 200))", n+1)); err != nil {
+			if _, err := conn.Execute(fmt.Sprintf("INSERT INTO d.t VALUES (%d, REPEAT('x', 200))", row)); err != nil {
 				return
 			}
-			n++
+			n.Store(row)
 		}
 	}()
+	kit.Until(s.t, time.Minute, "the writer writes", func() bool { return n.Load() >= 500 })
 	return func() int {
 		close(done)
-		return <-ended
+		<-ended
+		return int(n.Load())
 	}
 }
 
-// restore extracts a backup's parts with mbstream, prepares them and starts a server on them.
+// restore starts a server on a backup.
 func (s *site) restore(b *catalog.Base, extra ...string) *servertest.Server {
-	t := s.t
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(s.srv.Binaries.Mbstream, "-x", "-C", dir)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer in.Close()
-		for _, p := range b.Parts {
-			r, err := s.Catalog.OpenPart(context.Background(), p)
-			if err == nil {
-				_, err = io.Copy(in, r)
-				r.Close()
-			}
-			if err != nil {
-				t.Error(err)
-				return
-			}
+	s.t.Helper()
+	var stream bytes.Buffer
+	for _, p := range b.Parts {
+		part, err := s.Catalog.OpenPart(context.Background(), p)
+		if err != nil {
+			s.t.Fatal(err)
 		}
-	}()
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Fatalf("mbstream: %v: %s", err, out)
+		if _, err := io.Copy(&stream, part); err != nil {
+			s.t.Fatal(err)
+		}
+		part.Close()
 	}
-	// The option file in the backup names the encryption plugin.
-	if out, err := exec.Command(s.srv.Binaries.Backup, "--defaults-file="+filepath.Join(dir, "backup-my.cnf"), "--prepare", "--target-dir="+dir).CombinedOutput(); err != nil {
-		t.Fatalf("prepare: %v: %s", err, out)
+	return s.start(&stream, extra...)
+}
+
+// start starts a server on a copy.
+func (s *site) start(stream io.Reader, extra ...string) *servertest.Server {
+	s.t.Helper()
+	return servertest.Start(s.t, servertest.Options{ServerID: 8, Datadir: s.unpack(stream), Binaries: s.srv.Binaries, Extra: extra})
+}
+
+// unpack extracts a copy with mbstream, and prepares it.
+func (s *site) unpack(stream io.Reader) (dir string) {
+	s.t.Helper()
+	dir = s.t.TempDir()
+	x := exec.Command(s.srv.Binaries.Mbstream, "-x", "-C", dir)
+	x.Stdin = stream
+	if out, err := x.CombinedOutput(); err != nil || len(out) > 0 {
+		s.t.Fatalf("mbstream: %v: %s", err, out)
 	}
-	return servertest.Start(t, servertest.Options{ServerID: 8, Datadir: dir, Binaries: s.srv.Binaries, Extra: extra})
+	// The option file in the copy names the encryption plugin.
+	prepare := exec.Command(s.srv.Binaries.Backup, "--defaults-file="+filepath.Join(dir, "backup-my.cnf"), "--prepare", "--target-dir="+dir)
+	if out, err := prepare.CombinedOutput(); err != nil {
+		s.t.Fatalf("prepare: %v: %s", err, out)
+	}
+	return dir
 }
 
 // TestUnderLoad backs up a server that is written to, and finds in the copy exactly the transactions
 // that the manifest's position says.
 func TestUnderLoad(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, underLoad, "mariadb-backup", "mbstream")
+	kit.Each(t, servertest.MariaDB, kit.Servers(2), underLoad, tools...)
 }
 
 func underLoad(t *testing.T, b servertest.Binaries) {
-	s := newSiteOn(t, b, "--max-binlog-size=100K")
+	s := newSite(t, b, "--max-binlog-size=100K")
 	s.srv.Exec("CREATE TABLE d.big (id INT PRIMARY KEY, x LONGTEXT)")
 	for i := range 20 {
 		s.srv.Exec(fmt.Sprintf("INSERT INTO d.big VALUES (%d, REPEAT(MD5(%d), 32768))", i, i)) // 1 MiB
@@ -173,7 +185,6 @@ func underLoad(t *testing.T, b servertest.Binaries) {
 		t.Fatal(err)
 	}
 	stop := s.writer()
-	time.Sleep(300 * time.Millisecond)
 	s.archive()
 
 	o := s.options(s.engine())
@@ -277,7 +288,7 @@ func (s *site) none(err error) {
 
 // TestSocket takes a backup through the socket, while no archiver runs at all.
 func TestSocket(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	e := s.engine()
 	e.Primary.Host, e.Primary.Port, e.Primary.Socket = "", 0, s.srv.Socket
 	o := s.options(e)
@@ -297,7 +308,7 @@ func TestSocket(t *testing.T) {
 // TestReset takes a backup of a server whose binlog was reset, so that its file names and offsets are
 // those of the archived log.
 func TestReset(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	s.archive()
 	s.srv.Exec("RESET MASTER", "INSERT INTO d.t VALUES (1, 'new')")
 	position := func() int {
@@ -321,23 +332,22 @@ func TestReset(t *testing.T) {
 
 // TestEncrypted takes a backup of encrypted tables. The key is not in the manifest.
 func TestEncrypted(t *testing.T) {
-	b := servertest.Require(t, "mariadb-backup", "mbstream")
-	plugin := filepath.Join(filepath.Dir(filepath.Dir(b.Mysqld)), "lib/mysql/plugin/file_key_management.so")
-	if _, err := os.Stat(plugin); err != nil {
-		t.Skipf("the server has no file_key_management: %v", err)
-	}
-	const key = "770A8A65DA156D24EE2A093277530142"
-	keys := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(keys, []byte("1;"+key+"\n"), 0o600); err != nil {
+	b := kit.One(t, kit.Servers(2), tools...)
+	dir := t.TempDir()
+	_, encryption := servertest.WithFileKey(t, b, dir)
+	keys := filepath.Join(dir, "keys")
+	text, err := os.ReadFile(keys)
+	if err != nil {
 		t.Fatal(err)
 	}
-	encryption := []string{"--plugin-load-add=file_key_management", "--file-key-management-filename=" + keys}
-	s := newSite(t, append(encryption, "--innodb-encrypt-tables=FORCE", "--innodb-encrypt-log=ON", "--aria-encrypt-tables=ON", "--encrypt-binlog=ON")...)
+	key := strings.TrimPrefix(strings.TrimSpace(string(text)), "1;")
+	s := newSite(t, b, append(encryption, "--innodb-encrypt-tables=FORCE", "--innodb-encrypt-log=ON", "--aria-encrypt-tables=ON",
+		"--encrypt-binlog=ON")...)
 	s.srv.Exec("INSERT INTO d.t VALUES (1, 'secret')")
 	e := s.engine()
 	o := s.options(e)
 	o.WaitCovered = time.Second
-	_, err := basebackup.Take(context.Background(), o)
+	_, err = basebackup.Take(context.Background(), o)
 	s.none(err) // the server's binlog files are encrypted too, so this test cannot archive them
 
 	s.srv.Restart("--encrypt-binlog=OFF")

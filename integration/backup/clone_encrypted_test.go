@@ -11,7 +11,8 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 
 	"tidemark/basebackup"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/fault"
 	"tidemark/replica"
 )
@@ -87,11 +88,9 @@ func cloneEncrypted(t *testing.T, b servertest.Binaries) {
 	o.Exec("CREATE UNDO TABLESPACE third ADD DATAFILE 'third.ibu'")
 	for _, space := range []string{"innodb_undo_001", "innodb_undo_002"} {
 		o.Exec("ALTER UNDO TABLESPACE " + space + " SET INACTIVE")
-		for end := time.Now().Add(time.Minute); o.Value("SELECT STATE FROM information_schema.INNODB_TABLESPACES WHERE NAME = '"+space+"'") != "empty"; time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal(space + " is not emptied")
-			}
-		}
+		kit.Until(t, time.Minute, space+" is emptied", func() bool {
+			return o.Value("SELECT STATE FROM information_schema.INNODB_TABLESPACES WHERE NAME = '"+space+"'") == "empty"
+		})
 		o.Exec("ALTER UNDO TABLESPACE " + space + " SET ACTIVE")
 	}
 	accepted()

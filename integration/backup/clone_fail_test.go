@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/clone"
 	"tidemark/internal/fault"
 )
@@ -75,15 +76,9 @@ func cloneDonorLost(t *testing.T, b servertest.Binaries) {
 // idle returns when the server has noticed that nobody takes its clone any more.
 func (o *original) idle() {
 	o.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		rows := o.Query("SELECT * FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Clone%'")
-		if len(rows) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			o.t.Fatalf("sessions still clone: %v", rows)
-		}
-	}
+	kit.Until(o.t, time.Minute, "no session clones any more", func() bool {
+		return len(o.Query("SELECT * FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Clone%'")) == 0
+	})
 }
 
 // TestCloneGivenUp ends the context, and fails the archive: soon the server takes the next copy.
@@ -118,7 +113,8 @@ func cloneGivenUp(t *testing.T, b servertest.Binaries) {
 func TestCloneRefused(t *testing.T) { onMySQL(t, cloneRefused) }
 
 func cloneRefused(t *testing.T, b servertest.Binaries) {
-	o := newOriginal(t, b)
+	outside := t.TempDir()
+	o := newOriginal(t, b, "--innodb-directories="+outside)
 	refused := func(want, hint string) {
 		t.Helper()
 		n := 0
@@ -150,14 +146,12 @@ func cloneRefused(t *testing.T, b servertest.Binaries) {
 	}
 	o.Exec("DROP TABLE d.my, d.mem")
 
-	outside := t.TempDir()
-	o.Restart("--innodb-directories=" + outside)
 	o.Exec("CREATE TABLE d.far (id INT PRIMARY KEY) DATA DIRECTORY '" + outside + "'")
 	refused("lie outside its data directory: "+outside, "")
 	o.Exec("DROP TABLE d.far")
-	o.Restart("--gtid-mode=ON_PERMISSIVE")
+	o.Exec("SET GLOBAL gtid_mode=ON_PERMISSIVE")
 	refused("gtid_mode is ON_PERMISSIVE", "gtid_mode to ON")
-	o.Restart("--gtid-mode=ON")
+	o.Exec("SET GLOBAL gtid_mode=ON")
 	if err := o.engine().Check(context.Background()); err != nil {
 		t.Error(err)
 	}

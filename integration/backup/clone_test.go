@@ -22,7 +22,8 @@ import (
 	"github.com/go-mysql-org/go-mysql/mysql"
 
 	"tidemark/basebackup"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/clock"
 	"tidemark/internal/clone"
 	"tidemark/internal/durable"
@@ -35,10 +36,10 @@ type original struct {
 	t *testing.T
 }
 
-// onMySQL runs a scenario on every version of MySQL.
+// onMySQL runs a scenario on every version of MySQL: on an original and a copy of it.
 func onMySQL(t *testing.T, scenario func(*testing.T, servertest.Binaries)) {
 	t.Helper()
-	servertest.Each(t, servertest.MySQL, scenario)
+	kit.Each(t, servertest.MySQL, kit.Servers(2), scenario)
 }
 
 func newOriginal(t *testing.T, b servertest.Binaries, extra ...string) *original {
@@ -318,7 +319,7 @@ func cloneUnderLoad(t *testing.T, b servertest.Binaries) {
 			}
 		}
 	})
-	time.Sleep(300 * time.Millisecond)
+	kit.Until(t, time.Minute, "the sessions write", func() bool { return next.Load() >= 300 })
 	stream, info := o.clone(slowly(2 * time.Second))
 	stop()
 	if info.GTID == info.GTIDMin {
@@ -359,6 +360,7 @@ func cloneUnderDDL(t *testing.T, b servertest.Binaries) {
 	}
 	for try := range 2 {
 		var failed atomic.Bool
+		var rounds atomic.Int64
 		stop := o.load(3, func(exec func(string) error, s, r int) {
 			for _, sql := range []string{
 				"RENAME TABLE e%[1]d.a TO e%[1]d.swap, e%[1]d.b TO e%[1]d.a, e%[1]d.swap TO e%[1]d.b",
@@ -385,8 +387,9 @@ func cloneUnderDDL(t *testing.T, b servertest.Binaries) {
 					t.Errorf("%s: %v", fmt.Sprintf(sql, s, r, r+1), err)
 				}
 			}
+			rounds.Add(1)
 		})
-		time.Sleep(200 * time.Millisecond)
+		kit.Until(t, time.Minute, "the sessions write", func() bool { return rounds.Load() >= 2 })
 		stream, info := o.clone(slowly(time.Duration(2+try) * time.Second))
 		stop()
 		for i := range 3 { // the names of the next try
@@ -399,6 +402,6 @@ func cloneUnderDDL(t *testing.T, b servertest.Binaries) {
 		o.between(c, info)
 		o.follow(c)
 		o.same(c)
-		c.Stop()
+		c.Kill()
 	}
 }

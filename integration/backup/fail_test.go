@@ -26,7 +26,7 @@ type process struct {
 }
 
 // tools returns the processes that have the state directory in their arguments.
-func (s *site) tools() (list []process) {
+func (s *site) running() (list []process) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		s.t.Fatal(err)
@@ -54,7 +54,7 @@ func (s *site) observe(f func([]process) bool) (stop func()) {
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
-			if list := s.tools(); len(list) > 0 && !f(list) {
+			if list := s.running(); len(list) > 0 && !f(list) {
 				return
 			}
 		}
@@ -65,11 +65,19 @@ func (s *site) observe(f func([]process) bool) (stop func()) {
 	}
 }
 
+// TestMain has passwords in the environment of every test, which must not come to the tool.
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{"TIDEMARK_PASSWORD": password, "MYSQL_PWD": "something else"} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 // TestPasswordHidden looks at the tool's processes as anyone on the machine can.
 func TestPasswordHidden(t *testing.T) {
-	s := newSite(t)
-	t.Setenv("TIDEMARK_PASSWORD", password)
-	t.Setenv("MYSQL_PWD", "something else")
+	s := oneSite(t)
 	seen, files := 0, map[string]bool{}
 	stop := s.observe(func(list []process) bool {
 		for _, p := range list {
@@ -106,7 +114,7 @@ func TestPasswordHidden(t *testing.T) {
 
 // TestKilled kills the tool, or cancels the backup, at some moments.
 func TestKilled(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	for i := range 40 {
 		s.srv.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d, 'x')", i))
 	}
@@ -135,10 +143,10 @@ func TestKilled(t *testing.T) {
 			case !strings.Contains(err.Error(), "does not reach"): // the copy was complete already
 				t.Errorf("%s after %s: %v", how, wait, err)
 			}
-			if left := s.tools(); len(left) > 0 {
+			if left := s.running(); len(left) > 0 {
 				t.Errorf("%s after %s: %d processes are left", how, wait, len(left))
 			}
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > 30*time.Second {
 				t.Errorf("%s after %s: took %s", how, wait, took)
 			}
 		}
@@ -152,7 +160,7 @@ func TestKilled(t *testing.T) {
 
 // TestRefused fails before or at the beginning of a copy, for reasons that the operator can mend.
 func TestRefused(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	root := func(context.Context) (*client.Conn, error) { return s.srv.Process.Conn() }
 	for name, c := range map[string]struct {
 		change     func(*basebackup.MariaDB)
@@ -196,7 +204,7 @@ func (s *site) script(version, body string) string {
 
 // TestBadTool copies with tools that lie, or die.
 func TestBadTool(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	version := s.srv.Binaries.Version
 	for name, c := range map[string]struct{ body, want string }{
 		"cut off":               {`"$TOOL" "$@" | head -c 9000000; echo 'completed OK!' >&2`, "the stream is cut off"},
@@ -225,7 +233,7 @@ echo '[00] Acquired locks for BACKUP STAGE BLOCK_DDL' >&2; echo 'completed OK!' 
 			if !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
 			}
-			if left := s.tools(); len(left) > 0 {
+			if left := s.running(); len(left) > 0 {
 				t.Errorf("%d processes are left", len(left))
 			}
 		})

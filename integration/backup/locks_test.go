@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"tidemark/basebackup"
+	"tidemark/integration/kit"
 )
 
 // TestBusy copies a server on which some query always runs. That is no reason to wait.
 func TestBusy(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	for range 3 {
 		defer s.repeat([]string{"SELECT SLEEP(2)"})()
 	}
@@ -29,7 +30,7 @@ func TestBusy(t *testing.T) {
 
 // TestLocked: a copy that does not get its lock is given up, before what waits behind it waits long.
 func TestLocked(t *testing.T) {
-	s := newSite(t)
+	s := oneSite(t)
 	conn := s.srv.Conn()
 	defer conn.Close()
 	if _, err := conn.Execute("LOCK TABLES d.m WRITE"); err != nil {
@@ -43,17 +44,11 @@ func TestLocked(t *testing.T) {
 	if !strings.Contains(err.Error(), "did not get its lock within 500ms") {
 		t.Error(err)
 	}
-	if left := s.tools(); len(left) > 0 {
+	if left := s.running(); len(left) > 0 {
 		t.Errorf("%d processes are left", len(left))
 	}
 	// The server looks about once a second whether the client of a session that waits is still there.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		got := s.srv.Value("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'BACKUP%'")
-		if got == "0" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s sessions still wait for the lock", got)
-		}
-	}
+	kit.Until(t, time.Minute, "no session waits for the lock", func() bool {
+		return s.srv.Value("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'BACKUP%'") == "0"
+	})
 }

@@ -4,23 +4,23 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/fault"
 )
 
 // TestLostTable copies a server on which tables are dropped and created anew, which makes mariadb-backup
 // lose them while it says that all went well. Such a copy is refused, and no other.
 func TestLostTable(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, lostTable, "mariadb-backup", "mbstream")
+	kit.Each(t, servertest.MariaDB, kit.Servers(1), lostTable, tools...)
 }
 
 func lostTable(t *testing.T, b servertest.Binaries) {
-	s := newSiteOn(t, b)
+	s := newSite(t, b)
 	// always is a table that is there at any time. Others are missed if their tablespace is there alone.
 	copies := func(always string) (refused bool, lost []string) {
 		t.Helper()
@@ -38,15 +38,7 @@ func lostTable(t *testing.T, b servertest.Binaries) {
 		if err != nil && (!fault.Is(err, fault.Integrity) || !strings.Contains(err.Error(), "the copy has lost d") || fault.HintOf(err) == "") {
 			t.Fatal(err)
 		}
-		dir := t.TempDir()
-		x := exec.Command(s.srv.Binaries.Mbstream, "-x", "-C", dir)
-		x.Stdin = &stream
-		if out, err := x.CombinedOutput(); err != nil {
-			t.Fatalf("mbstream: %v: %s", err, out)
-		}
-		if out, err := exec.Command(s.srv.Binaries.Backup, "--no-defaults", "--prepare", "--target-dir="+dir).CombinedOutput(); err != nil {
-			t.Fatalf("prepare: %v: %s", err, out)
-		}
+		dir := s.unpack(&stream)
 		spaces, err2 := filepath.Glob(dir + "/d/*.ibd")
 		if err2 != nil {
 			t.Fatal(err2)

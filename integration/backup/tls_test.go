@@ -52,7 +52,7 @@ func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := certificate(t, dir, "server", net.IPv4(127, 0, 0, 1))
 	other, _ := certificate(t, dir, "other", net.IPv4(127, 0, 0, 1))
-	s := newSite(t, "--ssl-cert="+cert, "--ssl-key="+key)
+	s := oneSite(t, "--ssl-cert="+cert, "--ssl-key="+key)
 	s.srv.Exec("ALTER USER " + "tidemark@'%' REQUIRE SSL")
 	for name, c := range map[string]struct {
 		tls basebackup.TLS

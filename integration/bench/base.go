@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // benchBase takes base backups of one server by tidemark backup and by mariadb-backup | zstd, and unpacks them
@@ -62,10 +62,11 @@ func benchBase(args []string) error {
 }
 
 type baseBench struct {
-	dir, tool, config string
-	primary           *servertest.Process
-	daemon            *harness.Daemon
-	plain, stored     uint64 // bytes of a base backup
+	dir, config   string
+	tool          kit.Tool
+	primary       *servertest.Process
+	daemon        *kit.Daemon
+	plain, stored uint64 // bytes of a base backup
 }
 
 func (b *baseBench) close() {
@@ -79,7 +80,7 @@ func (b *baseBench) close() {
 
 // begin starts a server with data, and archives it.
 func (b *baseBench) begin(mib int) (err error) {
-	if b.tool, err = harness.Build(b.dir); err != nil {
+	if b.tool.Path, err = kit.Build(); err != nil {
 		return err
 	}
 	bin, err := binaries("")
@@ -92,14 +93,14 @@ func (b *baseBench) begin(mib int) (err error) {
 	if err := errors.Join(b.primary.CreateUser(servertest.User, "secret"), prepare(b.primary), weigh(b.primary, mib)); err != nil {
 		return err
 	}
-	b.config, err = harness.Config{Dir: b.dir, Primary: b.primary.Addr, User: servertest.User, Password: "secret"}.Write()
+	b.config, err = kit.Config{Dir: b.dir, Primary: b.primary.Addr, User: servertest.User, Password: "secret"}.Write()
 	if err != nil {
 		return err
 	}
-	if b.daemon, err = harness.Start(b.tool, b.config, filepath.Join(b.dir, "run.log")); err != nil {
+	if b.daemon, err = kit.Start(b.tool, b.config, filepath.Join(b.dir, "run.log")); err != nil {
 		return err
 	}
-	return b.daemon.Await(context.Background(), 5*time.Minute, func(s harness.Status) bool {
+	return b.daemon.Await(context.Background(), 5*time.Minute, func(s kit.Status) bool {
 		b.plain, b.stored = s.LastBackup.Bytes, s.LastBackup.StoredBytes
 		return s.LastBackup.ID != ""
 	})
@@ -108,7 +109,7 @@ func (b *baseBench) begin(mib int) (err error) {
 // backup returns the seconds that tidemark takes for a base backup.
 func (b *baseBench) backup() (float64, error) {
 	start := time.Now()
-	out, err := exec.Command(b.tool, "backup", "--config", b.config, "--quiet").CombinedOutput()
+	out, err := b.tool.Command("backup", "--config", b.config, "--quiet").CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, out)
 	}
@@ -132,7 +133,7 @@ func (b *baseBench) fetch() (float64, error) {
 	target := filepath.Join(b.dir, "restored")
 	defer os.RemoveAll(target)
 	var out, said bytes.Buffer
-	cmd := exec.Command(b.tool, "restore", "--config", b.config, "--target-dir", target, "--json", "--quiet")
+	cmd := b.tool.Command("restore", "--config", b.config, "--target-dir", target, "--json", "--quiet")
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, said.String())

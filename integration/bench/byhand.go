@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 )
 
 // byHand returns how many transactions a second a server applies when the primary's own files are put into

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"tidemark/integration/harness"
+	"tidemark/integration/kit"
 	"tidemark/internal/catalog"
 	"tidemark/internal/clock"
 	"tidemark/internal/verify"
@@ -37,7 +37,7 @@ func benchCatalog(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	tool, err := harness.Build(dir)
+	tool, err := kit.Build()
 	if err != nil {
 		return err
 	}

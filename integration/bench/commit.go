@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // benchCommit measures how long commits take while they wait until they are safe in the spool (ack: spool),
@@ -62,7 +62,7 @@ func benchCommit(args []string) error {
 // commits is a primary and the archiver beside it.
 type commits struct {
 	p      *servertest.Process
-	d      *harness.Daemon
+	d      *kit.Daemon
 	mysql  bool
 	length time.Duration
 }
@@ -75,19 +75,19 @@ func (c *commits) archive(dir string) error {
 	if err := c.p.Exec("CREATE DATABASE bench", "CREATE TABLE bench.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, v CHAR(100))"); err != nil {
 		return err
 	}
-	tool, err := harness.Build(dir)
+	tool, err := kit.Build()
 	if err != nil {
 		return err
 	}
-	cfg, err := harness.Config{Dir: dir, Primary: c.p.Addr, User: servertest.User, Password: "secret", More: "    ack: spool\n"}.Write()
+	cfg, err := kit.Config{Dir: dir, Primary: c.p.Addr, User: servertest.User, Password: "secret", More: "    ack: spool\n"}.Write()
 	if err != nil {
 		return err
 	}
-	if c.d, err = harness.Start(tool, cfg, filepath.Join(dir, "run.log")); err != nil {
+	if c.d, err = kit.Start(kit.Tool{Path: tool}, cfg, filepath.Join(dir, "run.log")); err != nil {
 		return err
 	}
 	c.d.BackupsMayFail = true // a MySQL without the clone plugin has none, and none is needed
-	return c.d.Await(context.Background(), time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" || s.LastBackup.Error != "" })
+	return c.d.Await(context.Background(), time.Minute, func(s kit.Status) bool { return s.LastBackup.ID != "" || s.LastBackup.Error != "" })
 }
 
 // compare prints the medians of the ratios of a number of runs.
@@ -131,7 +131,7 @@ func (c *commits) enable(on bool) error {
 	if err := c.p.Exec(fmt.Sprintf("SET GLOBAL %s=%v", variable, on)); err != nil || !on {
 		return err
 	}
-	return c.d.Await(context.Background(), time.Minute, func(s harness.Status) bool {
+	return c.d.Await(context.Background(), time.Minute, func(s kit.Status) bool {
 		return c.p.Exec("INSERT INTO bench.t (v) VALUES ('')") == nil && s.SemiSync.Kept
 	})
 }

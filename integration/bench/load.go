@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 )
 
 // rows of each table, and how many workers write, each to a table of its own.

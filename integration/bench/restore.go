@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // benchRestore applies the same log to the same base backup in three ways: by tidemark restore, at its
@@ -129,10 +129,10 @@ func binaries(name string) (servertest.Binaries, error) {
 type restoreBench struct {
 	bin     servertest.Binaries
 	dir     string
-	tool    string
+	tool    kit.Tool
 	config  string
 	primary *servertest.Process
-	daemon  *harness.Daemon
+	daemon  *kit.Daemon
 	base    moment // of the base backup
 	half    moment // to where the log is piped
 	end     moment
@@ -154,7 +154,7 @@ func (b *restoreBench) close() {
 
 // archive writes the log and archives it, behind a base backup of the tables as they begin.
 func (b *restoreBench) archive(piped, count, ballast int) (err error) {
-	if b.tool, err = harness.Build(b.dir); err != nil {
+	if b.tool.Path, err = kit.Build(); err != nil {
 		return err
 	}
 	if b.primary, err = servertest.Launch(servertest.Options{ServerID: 1, Binaries: b.bin, Extra: []string{"--max-binlog-size=64M", "--innodb-buffer-pool-size=512M"}}); err != nil {
@@ -174,15 +174,15 @@ func (b *restoreBench) archive(piped, count, ballast int) (err error) {
 	if err := weigh(b.primary, ballast); err != nil {
 		return err
 	}
-	b.config, err = harness.Config{Dir: b.dir, Primary: b.primary.Addr, User: servertest.User, Password: "secret"}.Write()
+	b.config, err = kit.Config{Dir: b.dir, Primary: b.primary.Addr, User: servertest.User, Password: "secret"}.Write()
 	if err != nil {
 		return err
 	}
-	if b.daemon, err = harness.Start(b.tool, b.config, filepath.Join(b.dir, "run.log")); err != nil {
+	if b.daemon, err = kit.Start(b.tool, b.config, filepath.Join(b.dir, "run.log")); err != nil {
 		return err
 	}
 	ctx := context.Background()
-	if err := b.daemon.Await(ctx, time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" }); err != nil {
+	if err := b.daemon.Await(ctx, time.Minute, func(s kit.Status) bool { return s.LastBackup.ID != "" }); err != nil {
 		return err
 	}
 	if b.base, err = b.moment(); err != nil {
@@ -203,7 +203,7 @@ func (b *restoreBench) archive(piped, count, ballast int) (err error) {
 	if b.end, err = b.moment(); err != nil {
 		return err
 	}
-	if err := b.daemon.Await(ctx, 5*time.Minute, func(s harness.Status) bool { return s.Archived.GTID == b.end.gtid }); err != nil {
+	if err := b.daemon.Await(ctx, 5*time.Minute, func(s kit.Status) bool { return s.Archived.GTID == b.end.gtid }); err != nil {
 		return err
 	}
 	return b.daemon.Stop()
@@ -247,7 +247,7 @@ type report struct {
 
 func (b *restoreBench) restore(target string, more ...string) (r report, err error) {
 	var out bytes.Buffer
-	cmd := exec.Command(b.tool, append([]string{"restore", "--config", b.config, "--target-dir", target, "--json", "--quiet"}, more...)...)
+	cmd := b.tool.Command(append([]string{"restore", "--config", b.config, "--target-dir", target, "--json", "--quiet"}, more...)...)
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return r, fmt.Errorf("tidemark restore: %w", err)

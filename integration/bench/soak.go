@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // benchSoak lets a server write as fast as it can, for minutes, and looks at the archiver beside it: memory,
@@ -39,15 +39,15 @@ func benchSoak(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	tool, err := harness.Build(dir)
+	tool, err := kit.Build()
 	if err != nil {
 		return err
 	}
-	cfg, err := harness.Config{Dir: dir, Primary: p.Addr, User: servertest.User, Password: "secret"}.Write()
+	cfg, err := kit.Config{Dir: dir, Primary: p.Addr, User: servertest.User, Password: "secret"}.Write()
 	if err != nil {
 		return err
 	}
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
+	d, err := kit.Start(kit.Tool{Path: tool}, cfg, filepath.Join(dir, "run.log"))
 	if err != nil {
 		return err
 	}
@@ -95,11 +95,11 @@ func (s sample) String() string {
 	return fmt.Sprintf("%.1f MiB resident, %.1f goroutines, %.1f descriptors", s.rss/(1<<20), s.goroutines, s.descriptors)
 }
 
-func look(d *harness.Daemon) (s sample, err error) {
+func look(d *kit.Daemon) (s sample, err error) {
 	if _, err = d.Status(); err != nil {
 		return s, fmt.Errorf("%w\n%s", err, d.Tail())
 	}
-	p, err := harness.Inspect(d.Pid())
+	p, err := kit.Inspect(d.Pid())
 	if err != nil {
 		return s, err
 	}

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"tidemark/archiver"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/clock"

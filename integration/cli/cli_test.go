@@ -5,18 +5,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
 	"tidemark/internal/cli"
 	"tidemark/internal/clock"
 	"tidemark/internal/config"
@@ -47,201 +46,182 @@ func run(ctx context.Context, stdout, stderr *buffer, args ...string) int {
 		Drivers: []cli.Driver{{Scheme: "file", Open: func(_ context.Context, u *url.URL, _ config.Storage) (storage.Store, error) { return file.Open(u.Path) }}}})
 }
 
+// world is one whose program is this process.
+type world struct{ *kit.World }
+
 // tidemark runs a command that must end with the exit code, and returns what it printed.
-func tidemark(t *testing.T, exit int, args ...string) string {
-	t.Helper()
+func (w *world) tidemark(exit int, args ...string) string {
+	w.T.Helper()
 	var stdout, stderr buffer
-	if got := run(context.Background(), &stdout, &stderr, args...); got != exit {
-		t.Fatalf("tidemark %s: exit %d, want %d\n%s%s", strings.Join(args, " "), got, exit, stdout.String(), stderr.String())
+	if got := run(context.Background(), &stdout, &stderr, append(args, "--config", w.Config)...); got != exit {
+		w.T.Fatalf("tidemark %s: exit %d, want %d\n%s%s", strings.Join(args, " "), got, exit, stdout.String(), stderr.String())
 	}
 	return stdout.String()
 }
 
-func parse(t *testing.T, text string, into any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(text), into); err != nil {
-		t.Fatalf("%v in:\n%s", err, text)
-	}
-}
-
 func TestCommands(t *testing.T) {
-	server := servertest.Start(t, servertest.Options{ServerID: 7})
-	server.CreateUser(servertest.User, "s3cret")
-	server.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(100))")
+	b := kit.One(t, kit.Servers(2), "mariadb-backup", "mbstream", "mariadb-binlog")
+	w := &world{kit.New(t, kit.Setup{Binaries: b, Cluster: append(kit.Brisk, "spool: {max_size: 256MiB}"),
+		SQL: []string{"CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(100))"}})}
+	t.Log(w.tidemark(3, "check")) // no schedule; sync_binlog
+	w.tidemark(10, "list")
 
-	dir := t.TempDir()
-	port := freePort(t)
-	password := filepath.Join(dir, "password")
-	must(t, os.WriteFile(password, []byte("s3cret\n"), 0o600))
-	config := filepath.Join(dir, "tidemark.yaml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, `archive: file://%[1]s/archive
-state_dir: %[1]s/state
-status: {listen: "127.0.0.1:%[2]d"}
-clusters:
-  shop:
-    hosts: ["%[3]s"]
-    user: %[4]s
-    password_file: %[5]s
-    segment: {max_age: 200ms}
-    spool: {max_size: 256MiB}
-`, dir, port, server.Addr, servertest.User, password), 0o600))
-	conf := []string{"--config", config}
-	with := func(args ...string) []string { return append(args, conf...) }
-
-	t.Log(tidemark(t, 3, with("check")...)) // no schedule; sync_binlog
-	tidemark(t, 10, with("list")...)
-
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	var log buffer
-	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, new(buffer), &log, with("run")...) }()
-	await(t, &log, with("status", "--json"))
+	log, stop := w.archive()
+	w.await()
 	for i := range 3 {
 		for range 20 {
-			server.Exec("INSERT INTO shop.t (v) VALUES (REPEAT('x', 50))")
+			w.Server.Exec("INSERT INTO shop.t (v) VALUES (REPEAT('x', 50))")
 		}
 		if i < 2 {
-			server.Exec("FLUSH BINARY LOGS")
+			w.Server.Exec("FLUSH BINARY LOGS")
 		}
 	}
-	await(t, &log, with("status", "--json"))
-	t.Log(tidemark(t, 0, with("status")...))
-	if server.Binaries.Has("mariadb-backup") == nil {
-		var b struct {
-			ID          string `json:"id"`
-			StoredBytes int64  `json:"stored_bytes"`
-		}
-		parse(t, tidemark(t, 0, with("backup", "--json")...), &b)
-		if b.ID == "" || b.StoredBytes == 0 {
-			t.Errorf("backup: %+v", b)
-		}
+	w.await()
+	t.Log(w.tidemark(0, "status"))
+	var base struct {
+		ID          string `json:"id"`
+		StoredBytes int64  `json:"stored_bytes"`
 	}
-	await(t, &log, with("status", "--json"))
+	if w.parse(&base, "backup"); base.ID == "" || base.StoredBytes == 0 {
+		t.Errorf("backup: %+v", base)
+	}
+	w.await()
 	stop()
-	if exit := <-ended; exit != 0 {
-		t.Fatalf("run ended with %d:\n%s", exit, log.String())
-	}
-	if strings.Contains(log.String(), "s3cret") {
+	if strings.Contains(log.String(), kit.Password) {
 		t.Error("the log tells the password")
 	}
 
-	t.Log(tidemark(t, 0, with("list", "--segments")...))
-	t.Log(tidemark(t, 0, with("verify", "--data")...))
+	t.Log(w.tidemark(0, "list", "--segments"))
+	t.Log(w.tidemark(0, "verify", "--data"))
 	var report struct {
 		Clusters []struct {
 			Transactions uint64            `json:"transactions"`
 			Findings     []json.RawMessage `json:"findings"`
 		} `json:"clusters"`
 	}
-	parse(t, tidemark(t, 0, with("verify", "--data", "--json")...), &report)
+	w.parse(&report, "verify", "--data")
 	if c := report.Clusters[0]; c.Transactions < 62 || len(c.Findings) > 0 {
 		t.Errorf("verify: %+v", c)
 	}
+	w.rebuilt()
+	w.tidemark(1, "status")
+	w.restored()
+}
 
-	rebuilt(t, server, dir, conf)
-	tidemark(t, 1, with("status")...)
-	restored(t, server, dir, conf)
+// parse runs a command with --json, which must have worked, and reads what it printed.
+func (w *world) parse(into any, args ...string) {
+	w.T.Helper()
+	text := w.tidemark(0, append(args, "--json")...)
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		w.T.Fatalf("%v in:\n%s", err, text)
+	}
+}
+
+var listening = regexp.MustCompile(`status port listening.*?(127\.0\.0\.1:\d+)`)
+
+// archive lets the program archive until stop is called, and sets the configuration to the port that it took.
+func (w *world) archive() (log *buffer, stop func()) {
+	w.T.Helper()
+	log = new(buffer)
+	ctx, cancel := context.WithCancel(context.Background())
+	w.T.Cleanup(func() {
+		cancel()
+		if w.T.Failed() {
+			w.T.Log(log)
+		}
+	})
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, new(buffer), log, "run", "--config", w.Config) }()
+	var addr []string
+	kit.Until(w.T, time.Minute, "the status port listens", func() bool {
+		addr = listening.FindStringSubmatch(log.String())
+		return addr != nil
+	})
+	text := strings.Replace(w.read(w.Config), "127.0.0.1:0", addr[1], 1)
+	w.must(os.WriteFile(w.Config, []byte(text), 0o600))
+	return log, func() {
+		w.T.Helper()
+		cancel()
+		if exit := <-ended; exit != 0 {
+			w.T.Fatalf("run ended with %d:\n%s", exit, log)
+		}
+	}
 }
 
 // rebuilt checks that cat gives back the server's own files.
-func rebuilt(t *testing.T, server *servertest.Server, dir string, conf []string) {
-	with := func(args ...string) []string { return append(args, conf...) }
-	out := filepath.Join(dir, "out")
-	t.Log(tidemark(t, 0, with("cat", "--output", out)...))
+func (w *world) rebuilt() {
+	t := w.T
+	t.Helper()
+	out := filepath.Join(w.Dir, "out")
+	t.Log(w.tidemark(0, "cat", "--output", out))
 	files, err := filepath.Glob(filepath.Join(out, "*"))
-	must(t, err)
+	w.must(err)
 	if len(files) < 3 {
 		t.Fatalf("cat wrote %v", files)
 	}
-	for _, f := range files {
-		ours, err := os.ReadFile(f)
-		must(t, err)
-		theirs, err := os.ReadFile(filepath.Join(server.Datadir, filepath.Base(f)))
-		must(t, err)
-		theirs = theirs[:min(len(theirs), len(ours))] // the server may have gone on
-		theirs[4+17] &^= 1                            // the flag that says that the file is in use
-		if !bytes.Equal(ours, theirs) {
-			t.Errorf("%s is not what the server has", filepath.Base(f))
-		}
-	}
-	tidemark(t, 18, with("cat", "--output", out)...)
+	w.SameFiles(out, w.Server.Datadir)
+	w.tidemark(18, "cat", "--output", out)
 	one := filepath.Base(files[0])
-	if piped := tidemark(t, 0, with("cat", "--from", one, "--to", one)...); piped != read(t, files[0]) {
+	if piped := w.tidemark(0, "cat", "--from", one, "--to", one); piped != w.read(files[0]) {
 		t.Errorf("%s through a pipe is not %s in a directory", one, one)
 	}
 	// A segment from the middle of a file is a binlog file too.
-	middle := filepath.Join(dir, "middle")
-	must(t, os.WriteFile(middle, []byte(tidemark(t, 0, with("cat", "--from", "2", "--to", "2")...)), 0o600))
-	if server.Binaries.Has("mariadb-binlog") == nil {
-		out, err := exec.Command(server.Binaries.Binlog, "--verify-binlog-checksum", middle).CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("GTID 0-7-")) {
-			t.Errorf("mariadb-binlog: %v\n%s", err, out)
-		}
+	middle := filepath.Join(w.Dir, "middle")
+	w.must(os.WriteFile(middle, []byte(w.tidemark(0, "cat", "--from", "2", "--to", "2")), 0o600))
+	said, err := exec.Command(w.Server.Binaries.Binlog, "--verify-binlog-checksum", middle).CombinedOutput()
+	if err != nil || !bytes.Contains(said, []byte("GTID 0-7-")) {
+		t.Errorf("mariadb-binlog: %v\n%s", err, said)
 	}
 }
 
 // restored checks that a restore ends where the server is.
-func restored(t *testing.T, server *servertest.Server, dir string, conf []string) {
-	with := func(args ...string) []string { return append(args, conf...) }
-	if server.Binaries.Has("mariadb-backup", "mbstream") != nil {
-		return
-	}
-	target := filepath.Join(dir, "restored")
-	t.Log(tidemark(t, 0, with("restore", "--dry-run")...))
+func (w *world) restored() {
+	w.T.Helper()
+	target := filepath.Join(w.Dir, "restored")
+	w.T.Log(w.tidemark(0, "restore", "--dry-run"))
 	var r struct {
 		Done bool   `json:"done"`
 		GTID string `json:"gtid"`
 	}
-	parse(t, tidemark(t, 0, with("restore", "--target-dir", target, "--json")...), &r)
-	if want := server.Value("SELECT @@gtid_binlog_pos"); !r.Done || r.GTID != want {
-		t.Errorf("restored to %+v, the server is at %s", r, want)
+	w.parse(&r, "restore", "--target-dir", target)
+	if want := w.Server.Position(); !r.Done || r.GTID != want {
+		w.T.Errorf("restored to %+v, the server is at %s", r, want)
 	}
-	tidemark(t, 18, with("restore", "--target-dir", target)...)
+	w.tidemark(18, "restore", "--target-dir", target)
 }
 
 // await waits until all that was committed is archived.
-func await(t *testing.T, log *buffer, args []string) {
-	t.Helper()
-	var last string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+func (w *world) await() {
+	w.T.Helper()
+	end := w.Server.Position()
+	kit.Until(w.T, time.Minute, "all is archived", func() bool {
 		var stdout, stderr buffer
-		exit := run(context.Background(), &stdout, &stderr, args...)
-		last = stdout.String() + stderr.String()
+		exit := run(context.Background(), &stdout, &stderr, "status", "--json", "--config", w.Config)
 		var s struct {
 			Clusters []struct {
 				State             string
-				Archived, Primary struct{ File, Offset string }
+				Archived, Primary struct{ File, Offset, GTID string }
 			}
 		}
 		if exit != 0 || json.Unmarshal([]byte(stdout.String()), &s) != nil {
-			continue
+			return false
 		}
-		if c := s.Clusters[0]; c.State == "STATE_IDLE" && c.Archived == c.Primary {
-			return
-		}
-	}
-	t.Fatalf("it is not archived:\n%s\n%s", last, log.String())
+		c := s.Clusters[0]
+		caughtUp := c.Archived.File == c.Primary.File && c.Archived.Offset == c.Primary.Offset
+		return c.State == "STATE_IDLE" && caughtUp && c.Archived.GTID == end
+	})
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
+func (w *world) read(path string) string {
+	w.T.Helper()
 	data, err := os.ReadFile(path)
-	must(t, err)
+	w.must(err)
 	return string(data)
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
+func (w *world) must(err error) {
+	w.T.Helper()
 	if err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"syscall"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 const password = "demo-secret"
 
 func (s *story) startArchiving() error {
 	var err error
-	s.config, err = harness.Config{Dir: s.dir, Primary: s.primary.Addr, User: servertest.User, Password: password,
+	s.config, err = kit.Config{Dir: s.dir, Primary: s.primary.Addr, User: servertest.User, Password: password,
 		More: "    segment: {max_age: 1s}\n"}.Write()
 	if err != nil {
 		return err
@@ -28,15 +28,15 @@ func (s *story) startArchiving() error {
 	}
 	fmt.Printf("%s", yaml)
 	s.shop.write()
-	if s.daemon, err = harness.Start(s.tool, s.config, filepath.Join(s.dir, "run.log")); err != nil {
+	if s.daemon, err = kit.Start(s.tool, s.config, filepath.Join(s.dir, "run.log")); err != nil {
 		return err
 	}
 	s.say("tidemark run: status port on %s", s.daemon.Addr)
-	return s.daemon.Await(s.ctx, 20*time.Second, func(c harness.Status) bool { return c.ReceivedTransactions > 0 })
+	return s.daemon.Await(s.ctx, 20*time.Second, func(c kit.Status) bool { return c.ReceivedTransactions > 0 })
 }
 
 func (s *story) awaitBackup() error {
-	err := s.daemon.Await(s.ctx, time.Minute, func(c harness.Status) bool { return c.LastBackup.ID != "" })
+	err := s.daemon.Await(s.ctx, time.Minute, func(c kit.Status) bool { return c.LastBackup.ID != "" })
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *story) drop() error {
 	end, _ := r.GetString(0, 0)
 	s.say("it is transaction %s, and life goes on to %s", s.accident, end)
 	start := time.Now()
-	err = s.daemon.Await(s.ctx, 30*time.Second, func(c harness.Status) bool { return c.Archived.GTID == end })
+	err = s.daemon.Await(s.ctx, 30*time.Second, func(c kit.Status) bool { return c.Archived.GTID == end })
 	if err != nil {
 		return err
 	}
@@ -106,11 +106,11 @@ func (s *story) drop() error {
 }
 
 func (s *story) plan() error {
-	return s.command(s.tool, "restore", "shop", "--config", s.config, "--target-dir", s.target(), "--before-gtid", s.accident, "--dry-run")
+	return s.command("restore", "shop", "--config", s.config, "--target-dir", s.target(), "--before-gtid", s.accident, "--dry-run")
 }
 
 func (s *story) restore() error {
-	return s.command(s.tool, "restore", "shop", "--config", s.config, "--target-dir", s.target(), "--before-gtid", s.accident)
+	return s.command("restore", "shop", "--config", s.config, "--target-dir", s.target(), "--before-gtid", s.accident)
 }
 
 func (s *story) target() string { return filepath.Join(s.dir, "restored") }
@@ -151,13 +151,13 @@ func (s *story) compare() error {
 	return nil
 }
 
-// command runs a program with its output in ours. Interrupting the demo interrupts it too.
-func (s *story) command(name string, args ...string) error {
-	cmd := exec.CommandContext(s.ctx, name, args...)
+// command runs tidemark with its output in ours. Interrupting the demo interrupts it too.
+func (s *story) command(args ...string) error {
+	cmd := exec.CommandContext(s.ctx, s.tool.Path, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(name), err)
+		return fmt.Errorf("tidemark %s: %w", args[0], err)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 func main() {
@@ -51,8 +51,8 @@ type story struct {
 
 	primary  *servertest.Process
 	restored *servertest.Process
-	daemon   *harness.Daemon
-	tool     string // the tidemark binary
+	daemon   *kit.Daemon
+	tool     kit.Tool
 	config   string
 	shop     *shop
 	truth    truth
@@ -93,7 +93,7 @@ func (s *story) say(format string, args ...any) {
 
 func (s *story) build() error {
 	var err error
-	s.tool, err = harness.Build(s.dir)
+	s.tool.Path, err = kit.Build()
 	return err
 }
 

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 )
 
 // shop is the write load: customers who order, in transactions over several tables.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 )
 
 // truth is what a server holds: every table of every database of ours, and the GTID position.

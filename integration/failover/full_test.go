@@ -1,8 +1,6 @@
 package failover
 
 import (
-	"context"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,68 +8,50 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // TestSpoolFull takes the storage away while commits wait for the spool, until that is full. With on_full: release the
 // primary is let go: it waits no longer than its own timeout, and then for nobody. With hold its commits wait until there
 // is room again. In both all is archived when the storage is back, and the primary waits again.
 func TestSpoolFull(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		harness.Use(t, b)
-		tool, err := harness.Build(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run("release", func(t *testing.T) { newFull(t, b, tool, "release", 1000).release() })
-		t.Run("hold", func(t *testing.T) { newFull(t, b, tool, "hold", forever).hold() })
+		t.Run("release", func(t *testing.T) {
+			kit.Parallel(t, kit.Servers(1))
+			newFull(t, b, "release", 1000).release()
+		})
+		t.Run("hold", func(t *testing.T) {
+			kit.Parallel(t, kit.Servers(1))
+			newFull(t, b, "hold", forever).hold()
+		})
 	})
 }
 
 // full is a primary whose commits wait for a small spool.
 type full struct {
-	t    *testing.T
-	p    *servertest.Server
-	d    *harness.Daemon
-	dir  string
+	*kit.World
 	rows atomic.Int64 // committed
 }
 
 const fullSpool = 256 << 10
 
-func newFull(t *testing.T, b servertest.Binaries, tool, onFull string, timeout uint64) *full {
-	c := start(t, b, 1, true)
-	f := &full{t: t, p: c.server(), dir: t.TempDir()}
-	name := "rpl_semi_sync_master_timeout"
-	if c.mysql {
-		name = "rpl_semi_sync_source_timeout"
-	}
-	f.p.Exec("SET GLOBAL "+name+"=300", "CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, v MEDIUMTEXT)")
-	cfg, err := harness.Config{Dir: f.dir, Primary: f.p.Addr, User: servertest.User, Password: "secret",
-		More: "    segment: {max_age: 300ms, max_size: 64KiB}\n    heartbeat: 1s\n    ack: spool\n    spool: {max_size: 256KiB, on_full: " + onFull + "}\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if f.d, err = harness.Start(tool, cfg, filepath.Join(f.dir, "run.log")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.d.Kill)
-	f.await("a base backup, and acknowledgements", func(s harness.Status) bool { return s.LastBackup.ID != "" && s.SemiSync.Kept })
-	f.p.Exec(fmt.Sprintf("SET GLOBAL %s=%d", name, timeout))
+// newFull starts one whose commits wait for so many milliseconds.
+func newFull(t *testing.T, b servertest.Binaries, onFull string, timeout uint64) *full {
+	c := kit.StartSemiSync(t, b, 1)
+	c.SetSemiSync("timeout", 300)
+	c.Server().Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, v MEDIUMTEXT)")
+	f := &full{World: kit.Archived(t, c.Setup("segment: {max_age: 300ms, max_size: 64KiB}", "heartbeat: 500ms", "ack: spool",
+		"spool: {max_size: 256KiB, on_full: "+onFull+"}"))}
+	f.Await("acknowledgements", func(s kit.Status) bool { return s.SemiSync.Kept })
+	c.SetSemiSync("timeout", timeout)
 	return f
-}
-
-func (f *full) await(what string, ok func(harness.Status) bool) {
-	f.t.Helper()
-	if err := f.d.Await(context.Background(), time.Minute, ok); err != nil {
-		f.t.Fatalf("%s: %v", what, err)
-	}
 }
 
 // write commits rows of 20 KB, and says when the last one was.
 func (f *full) write(n int) <-chan error {
-	conn, ended := f.p.Conn(), make(chan error, 1)
+	conn, ended := f.Server.Conn(), make(chan error, 1)
 	go func() {
 		defer conn.Close()
 		for range n {
@@ -86,15 +66,28 @@ func (f *full) write(n int) <-chan error {
 	return ended
 }
 
+// wrote waits until the last row is committed.
+func (f *full) wrote(ended <-chan error) {
+	f.T.Helper()
+	select {
+	case err := <-ended:
+		if err != nil {
+			f.T.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		f.T.Fatal("commits still wait after a minute")
+	}
+}
+
 // without runs what happens while the storage is away: a file is where its directory was.
 func (f *full) without(happens func()) {
-	f.t.Helper()
-	archive := filepath.Join(f.dir, "archive")
+	f.T.Helper()
+	archive := filepath.Join(f.Dir, "archive")
 	steps := func(steps ...error) {
-		f.t.Helper()
+		f.T.Helper()
 		for _, err := range steps {
 			if err != nil {
-				f.t.Fatal(err)
+				f.T.Fatal(err)
 			}
 		}
 	}
@@ -105,9 +98,9 @@ func (f *full) without(happens func()) {
 
 // bounded checks the size of the spool: its bound, and the transaction that went over it.
 func (f *full) bounded() {
-	f.t.Helper()
+	f.T.Helper()
 	var size int64
-	err := filepath.WalkDir(filepath.Join(f.dir, "state", "shop", "spool"), func(_ string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(f.Dir, "state", "shop", "spool"), func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
 			if info, ierr := e.Info(); ierr == nil {
 				size += info.Size()
@@ -116,31 +109,27 @@ func (f *full) bounded() {
 		return err
 	})
 	if err != nil || size < fullSpool/2 || size > fullSpool+fullSpool/2 {
-		f.t.Errorf("the spool has %d bytes, %v", size, err)
+		f.T.Errorf("the spool has %d bytes, %v", size, err)
 	}
 }
 
 func (f *full) done(rows int64) {
-	f.t.Helper()
-	f.await("all is archived, and the primary waits again", func(s harness.Status) bool { return s.SemiSync.Kept && s.Archived == s.Primary })
+	f.T.Helper()
+	f.Await("all is archived, and the primary waits again", func(s kit.Status) bool { return s.SemiSync.Kept && s.Archived == s.Primary })
 	if n := f.rows.Load(); n != rows {
-		f.t.Errorf("%d rows were committed, not %d", n, rows)
+		f.T.Errorf("%d rows were committed, not %d", n, rows)
 	}
-	if err := f.d.Stop(); err != nil {
-		f.t.Fatal(err)
-	}
+	f.Stop()
 }
 
 func (f *full) release() {
 	f.without(func() {
 		began := time.Now()
 		ended := f.write(60)
-		f.await("the primary is let go", func(s harness.Status) bool { return s.State == "STATE_WAITING" && !s.SemiSync.Kept })
-		if err := <-ended; err != nil {
-			f.t.Fatal(err)
-		}
+		f.Await("the primary is let go", func(s kit.Status) bool { return s.State == "STATE_WAITING" && !s.SemiSync.Kept })
+		f.wrote(ended)
 		if took := time.Since(began); took > 30*time.Second {
-			f.t.Errorf("commits took %s while the spool was full", took)
+			f.T.Errorf("commits took %s while the spool was full", took)
 		}
 		f.bounded()
 	})
@@ -148,31 +137,24 @@ func (f *full) release() {
 }
 
 func (f *full) hold() {
-	before := f.d.Last.SemiSync.Unacknowledged
+	before := f.Daemon.Last.SemiSync.Unacknowledged
 	var ended <-chan error
 	f.without(func() {
 		ended = f.write(60)
-		f.await("the spool is full", func(s harness.Status) bool { return s.State == "STATE_STALLED" })
+		f.Await("the spool is full", func(s kit.Status) bool { return s.State == "STATE_STALLED" })
 		n := f.rows.Load()
-		time.Sleep(2 * time.Second) // two heartbeats: nothing takes it for dead
+		watched(f.T, f.Server) // for more than two heartbeats: nothing takes it for dead
 		if again := f.rows.Load(); again != n || n == 0 || n == 60 {
-			f.t.Errorf("%d rows were committed when the spool was full, and %d two seconds later", n, again)
+			f.T.Errorf("%d rows were committed when the spool was full, and %d a little later", n, again)
 		}
-		if dumps := f.p.Value("SELECT COUNT(*) FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"); dumps != "1" {
-			f.t.Errorf("%s connections for the log", dumps)
+		if dumps := f.Server.Value("SELECT COUNT(*) FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"); dumps != "1" {
+			f.T.Errorf("%s connections for the log", dumps)
 		}
 		f.bounded()
 	})
-	select {
-	case err := <-ended:
-		if err != nil {
-			f.t.Fatal(err)
-		}
-	case <-time.After(time.Minute):
-		f.t.Fatal("commits still wait a minute after there is room again")
-	}
+	f.wrote(ended)
 	f.done(60)
-	if n := f.d.Last.SemiSync.Unacknowledged; n != before {
-		f.t.Errorf("%d commits were not acknowledged", n-before)
+	if n := f.Daemon.Last.SemiSync.Unacknowledged; n != before {
+		f.T.Errorf("%d commits were not acknowledged", n-before)
 	}
 }

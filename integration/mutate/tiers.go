@@ -78,10 +78,10 @@ func named(_ string, m mutation) ([]string, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	return append([]string{"go", "test", "-count=1", "-failfast", "-timeout", "60m"}, list...), nil
+	return append([]string{"env", "TIDEMARK_TEST_TIER=scenario", "go", "test", "-count=1", "-failfast", "-parallel", "8", "-timeout", "60m"}, list...), nil
 }
 
-// withServers is everything.
+// withServers is everything that make test runs.
 func withServers(string, mutation) ([]string, error) { return []string{"make", "test"}, nil }
 
 // failure is the first test that failed.

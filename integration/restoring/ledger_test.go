@@ -20,78 +20,77 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // TestLedger restores to any transaction of a log that several writers write at once, never at rest: to its
 // time, which others have too, its GTID or its position. Each writer has tables of its own and notes what
 // they hold after each of its commits; the server's own tool says in which order all of them stand in the
 // log. So it is known for every point what each table must hold. N= sets how many restores.
-func TestLedger(t *testing.T) { servertest.Each(t, "", ledger) }
+func TestLedger(t *testing.T) { kit.Each(t, "", kit.Servers(2), ledger) }
 
 const writers = 4
 
 func ledger(t *testing.T, b servertest.Binaries) {
-	n := harness.CountOn(t, b, 4, 2)
+	n := kit.CountOn(t, b, 4, 2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d restores", seed, n)
 	r := rand.New(rand.NewPCG(seed, 3))
-	a := archive(t, b, "CREATE DATABASE led", "SET GLOBAL max_binlog_size=4194304")
+	w := kit.Archived(t, kit.Setup{Binaries: b, Options: []string{"--max-binlog-size=4M", redo(b)}, SQL: []string{"CREATE DATABASE led"}})
 	books := make([]*book, writers)
 	for i := range books {
-		books[i] = newBook(t, a, i, seed)
+		books[i] = newBook(w, i, seed)
 	}
 	// Some of what is written is before another base backup, some while it is taken, most behind it.
 	write(t, books, 30)
-	done := make(chan error, 1)
-	go func() { done <- anotherBase(t, a) }()
+	based := make(chan error, 1)
+	go func() { based <- anotherBase(w) }()
 	write(t, books, 60)
-	if err := <-done; err != nil {
+	if err := <-based; err != nil {
 		t.Fatal(err)
 	}
 	write(t, books, 60)
-	a.end(t)
-	log := readLog(t, a)
+	w.End()
+	log := readLog(w)
 	// What is before the first base backup cannot be restored.
 	begin := slices.IndexFunc(log, func(tx logged) bool { _, ok := books[0].sums[tx.gtid]; return ok })
 	t.Logf("%d transactions, %d of them behind the first base backup", len(log), len(log)-begin)
 	for i := range n {
 		if i == n/2 { // what is small becomes large; nothing else changes
-			if out, err := exec.Command(a.tool, "compact", "shop", "--config", a.cfg, "--grace", "0s", "--age", "5s").CombinedOutput(); err != nil {
-				t.Fatalf("tidemark compact: %v\n%s", err, out)
-			}
-			if out, err := exec.Command(a.tool, "verify", "shop", "--config", a.cfg, "--data").CombinedOutput(); err != nil {
-				t.Fatalf("tidemark verify: %v\n%s", err, out)
-			}
+			done(w, "compact", "shop", "--grace", "0s", "--age", "5s")
+			done(w, "verify", "shop", "--data")
 		}
 		at := begin + r.IntN(len(log)-begin)
-		restoreTo(t, a, books, log, begin, at, r)
+		restoreTo(w, books, log, begin, at, r)
 	}
 }
 
 // anotherBase takes a base backup while the writers write. A copy in which a table of MyISAM or Aria was truncated is
 // refused, as it must be: it is taken again, and once nobody writes any more it cannot fail.
-func anotherBase(t *testing.T, a *archived) error {
+func anotherBase(w *kit.World) error {
 	for tries := 1; ; tries++ {
-		out, err := exec.Command(a.tool, "backup", "shop", "--config", a.cfg).CombinedOutput()
+		out, err := w.Command("backup", "shop").CombinedOutput()
 		if err == nil {
 			return nil
 		}
-		refused := bytes.Contains(out, []byte("the log of Aria does not fit")) || bytes.Contains(out, []byte("the copy was made while these were written to"))
+		refused := bytes.Contains(out, []byte("the log of Aria does not fit")) ||
+			bytes.Contains(out, []byte("the copy was made while these were written to"))
 		if !refused || tries == 20 {
 			return fmt.Errorf("tidemark backup: %w\n%s", err, out)
 		}
-		t.Logf("a base backup is taken again: %s", out)
+		w.T.Logf("a base backup is taken again: %s", out)
 	}
 }
 
 // restoreTo restores to before or through the transaction at an index of the log, by one kind of target.
-func restoreTo(t *testing.T, a *archived, books []*book, log []logged, begin, at int, r *rand.Rand) {
+func restoreTo(w *kit.World, books []*book, log []logged, begin, at int, r *rand.Rand) {
+	t := w.T
 	t.Helper()
 	tx := log[at]
-	args := []string{"restore", "shop", "--config", a.cfg, "--json", "--quiet", "--threads", []string{"-1", "0", "1", "4"}[r.IntN(4)],
-		"--relay-space", []string{"2GiB", "32MiB"}[r.IntN(2)], "--target-dir", filepath.Join(a.dir, "restored")}
+	target := within(t, "restored")
+	args := []string{"restore", "shop", "--json", "--quiet", "--threads", []string{"-1", "0", "1", "4"}[r.IntN(4)],
+		"--relay-space", []string{"2GiB", "32MiB"}[r.IntN(2)], "--target-dir", target}
 	upTo := at // transactions of the log that are expected
 	switch r.IntN(4) {
 	case 0:
@@ -106,19 +105,13 @@ func restoreTo(t *testing.T, a *archived, books []*book, log []logged, begin, at
 		upTo++
 		args = append(args, "--to-gtid", setOf(log[:upTo]))
 	}
-	cmd := exec.Command(a.tool, args...)
-	var errors bytes.Buffer
-	cmd.Stderr = &errors
-	out, err := cmd.Output()
-	if err != nil && harness.ExitCode(err) != 3 {
-		t.Fatalf("tidemark %s: %v\n%s%s", strings.Join(args, " "), err, out, errors.String())
-	}
-	said := fmt.Sprintf("tidemark %s (transaction %d of %d, expected %d)", strings.Join(args[5:], " "), at, len(log), upTo)
+	out := w.Run(args...)
+	said := fmt.Sprintf("tidemark %s (transaction %d of %d, expected %d)", strings.Join(args, " "), at, len(log), upTo)
 	var report struct {
 		Base            string
 		FirstNotApplied *struct{ GTID string } `json:"first_not_applied"`
 	}
-	if err := json.Unmarshal(out, &report); err != nil {
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		t.Fatalf("%s: %v\n%s", said, err, out)
 	}
 	if next := report.FirstNotApplied; upTo < len(log) && (next == nil || next.GTID != log[upTo].gtid) {
@@ -132,29 +125,21 @@ func restoreTo(t *testing.T, a *archived, books []*book, log []logged, begin, at
 			}
 		}
 	}
-	again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: filepath.Join(a.dir, "restored"), Binaries: a.srv.Binaries})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(filepath.Join(a.dir, "restored"))
-	defer again.Close()
-	for i, b := range books {
-		if want[i] == "" {
-			continue
+	open(w, target, func(again *servertest.Server) {
+		for i, b := range books {
+			if want[i] == "" {
+				continue
+			}
+			if got, err := b.tables(again.Process.Value); err != nil || got != want[i] {
+				check, _ := again.Process.Query(fmt.Sprintf("CHECK TABLE led.w%d_a, led.w%[1]d_b", b.id))
+				t.Errorf("%s: the tables of writer %d hold %s, and held %s, %v; %v\n%s", said, i, got, want[i], err, check, again.LogTail(40))
+			}
 		}
-		if got, err := b.tables(again.Value); err != nil || got != want[i] {
-			check, _ := again.Query(fmt.Sprintf("CHECK TABLE led.w%d_a, led.w%[1]d_b", b.id))
-			t.Errorf("%s: the tables of writer %d hold %s, and held %s, %v; %v\n%s", said, i, got, want[i], err, check, again.LogTail(40))
+		got, err := again.AppliedPosition()
+		if same := strings.Join(slices.Sorted(slices.Values(strings.Split(got, ","))), ","); err != nil || same != setOf(log[:upTo]) {
+			t.Errorf("%s: GTID position %s, expected %s, %v", said, got, setOf(log[:upTo]), err)
 		}
-	}
-	ask := "SELECT @@gtid_slave_pos"
-	if b := a.srv.Binaries; b.Flavor == servertest.MySQL {
-		ask = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
-	}
-	got, err := again.Value(ask)
-	if same := strings.Join(slices.Sorted(slices.Values(strings.Split(got, ","))), ","); err != nil || same != setOf(log[:upTo]) {
-		t.Errorf("%s: GTID position %s, expected %s, %v", said, got, setOf(log[:upTo]), err)
-	}
+	})
 	if t.Failed() {
 		t.Fatalf("%s from base backup %s", said, report.Base)
 	}
@@ -171,8 +156,11 @@ type book struct {
 	wide  bool              // the first table has its other column
 }
 
-func newBook(t *testing.T, a *archived, id int, seed uint64) *book {
-	b := &book{id: id, mysql: a.srv.Binaries.Flavor == servertest.MySQL, conn: a.srv.Conn(), rng: rand.New(rand.NewPCG(seed, uint64(10+id))), sums: map[string]string{}}
+func newBook(w *kit.World, id int, seed uint64) *book {
+	t := w.T
+	t.Helper()
+	b := &book{id: id, mysql: w.Server.Binaries.Flavor == servertest.MySQL, conn: w.Server.Conn(),
+		rng: rand.New(rand.NewPCG(seed, uint64(10+id))), sums: map[string]string{}}
 	t.Cleanup(func() { b.conn.Close() })
 	other := "InnoDB" // clones have no rows of other engines
 	if !b.mysql {
@@ -182,7 +170,8 @@ func newBook(t *testing.T, a *archived, id int, seed uint64) *book {
 	if !b.mysql {
 		_, err = b.conn.Execute(fmt.Sprintf("SET SESSION gtid_domain_id=%d", id%3))
 	}
-	for _, create := range []string{"a (id INT AUTO_INCREMENT PRIMARY KEY, k INT, v LONGBLOB)", "b (id INT AUTO_INCREMENT PRIMARY KEY, k INT, v LONGBLOB) ENGINE=" + other} {
+	for _, create := range []string{"a (id INT AUTO_INCREMENT PRIMARY KEY, k INT, v LONGBLOB)",
+		"b (id INT AUTO_INCREMENT PRIMARY KEY, k INT, v LONGBLOB) ENGINE=" + other} {
 		if err == nil {
 			err = b.commit(fmt.Sprintf("CREATE TABLE led.w%d_%s", id, create))
 		}
@@ -197,13 +186,15 @@ func newBook(t *testing.T, a *archived, id int, seed uint64) *book {
 func (b *book) tables(value func(sql string) (string, error)) (string, error) {
 	var parts []string
 	for _, table := range []string{"a", "b"} {
-		part, err := value(fmt.Sprintf("SELECT CONCAT(COUNT(*), '-', COALESCE(SUM(CRC32(CONCAT_WS('#', id, k, SHA2(v, 256)))), 0)) FROM led.w%d_%s", b.id, table))
+		part, err := value(fmt.Sprintf("SELECT CONCAT(COUNT(*), '-', COALESCE(SUM(CRC32(CONCAT_WS('#', id, k, SHA2(v, 256)))), 0)) "+
+			"FROM led.w%d_%s", b.id, table))
 		if err != nil {
 			return "", err
 		}
 		parts = append(parts, part)
 	}
-	columns, err := value(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.columns WHERE table_schema='led' AND table_name LIKE 'w%d\\_%%'", b.id))
+	columns, err := value(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.columns WHERE table_schema='led' "+
+		"AND table_name LIKE 'w%d\\_%%'", b.id))
 	return strings.Join(append(parts, columns), " "), err
 }
 
@@ -259,7 +250,8 @@ func (b *book) thing() error {
 		if err := b.begin(); err != nil {
 			return err
 		}
-		if err := b.run(x("XA START 'w@'"), x("INSERT INTO led.w@_a (k, v) VALUES (?, 'xa')"), x("XA END 'w@'"), x("XA PREPARE 'w@'")); err != nil {
+		err := b.run(x("XA START 'w@'"), x("INSERT INTO led.w@_a (k, v) VALUES (?, 'xa')"), x("XA END 'w@'"), x("XA PREPARE 'w@'"))
+		if err != nil {
 			return err
 		}
 		return b.commit(x("XA COMMIT 'w@'"))
@@ -268,7 +260,8 @@ func (b *book) thing() error {
 			return b.commit(x("UPDATE led.w@_a SET v=CONCAT(v, '+') WHERE k = ?"))
 		}
 		// The first and the last of them are transactions that change nothing that is seen.
-		if err := b.run("SET SESSION binlog_format=STATEMENT", "CREATE TEMPORARY TABLE led.tmp (k INT)", x("INSERT INTO led.tmp VALUES (?), (?)")); err != nil {
+		err := b.run("SET SESSION binlog_format=STATEMENT", "CREATE TEMPORARY TABLE led.tmp (k INT)", x("INSERT INTO led.tmp VALUES (?), (?)"))
+		if err != nil {
 			return err
 		}
 		if err := b.commit(x("INSERT INTO led.w@_a (k, v) SELECT k, 'temporary' FROM led.tmp")); err != nil {
@@ -313,7 +306,8 @@ func (b *book) commit(sql ...string) error {
 	gtid := ""
 	var err error
 	if b.mysql {
-		if gtid, err = b.gtid(), b.run("SET SESSION gtid_next='AUTOMATIC'"); err != nil { // nothing was changed: the GTID is still to be used
+		gtid, err = b.gtid(), b.run("SET SESSION gtid_next='AUTOMATIC'")
+		if err != nil { // nothing was changed: the GTID is still to be used
 			err = b.run("COMMIT", "SET SESSION gtid_next='AUTOMATIC'")
 		}
 	} else {
@@ -363,14 +357,15 @@ var (
 )
 
 // readLog reads the primary's binlogs with the server's own tool.
-func readLog(t *testing.T, a *archived) (log []logged) {
+func readLog(w *kit.World) (log []logged) {
+	t := w.T
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(a.srv.Datadir, "binlog.[0-9][0-9][0-9][0-9][0-9][0-9]"))
+	files, err := filepath.Glob(filepath.Join(w.Server.Datadir, "binlog.[0-9][0-9][0-9][0-9][0-9][0-9]"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no binlogs of the primary found, %v", err)
 	}
 	for _, f := range files {
-		cmd := exec.Command(a.srv.Binaries.Binlog, "--no-defaults", "--base64-output=decode-rows", f)
+		cmd := exec.Command(w.Server.Binaries.Binlog, "--no-defaults", "--base64-output=decode-rows", f)
 		cmd.Env = append(os.Environ(), "TZ=UTC")
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()

@@ -3,8 +3,6 @@ package restoring
 import (
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,29 +10,35 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 )
 
 // TestRelaySpace restores a log that is many times as large as the space for relay logs, and looks on all
 // the while how much disk they take and how much memory the tool does. N= is the log's size in units of the
 // relay space, of which one is 32 MiB; N=128 makes a log of 4 GiB.
-func TestRelaySpace(t *testing.T) { servertest.Each(t, "", relaySpace) }
+func TestRelaySpace(t *testing.T) { kit.Each(t, "", kit.Servers(2), relaySpace) }
 
 func relaySpace(t *testing.T, b servertest.Binaries) {
-	const space, transaction = 32 << 20, 1 << 20
-	n := harness.CountOn(t, b, 8, 4)
-	a := archive(t, b, "CREATE DATABASE big", "CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, v LONGBLOB)", "SET GLOBAL max_binlog_size=104857600")
+	const (
+		space, transaction = 32 << 20, 1 << 20
+
+		sum = "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(v))) FROM big.t"
+	)
+	n := kit.CountOn(t, b, 8, 4)
+	w := archive(t, b, "CREATE DATABASE big", "CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, v LONGBLOB)",
+		"SET GLOBAL max_binlog_size=104857600")
 	for range n {
 		for range space / transaction {
-			a.srv.Exec(fmt.Sprintf("INSERT INTO big.t (v) VALUES (REPEAT(SHA2(RAND(), 256), %d))", transaction/64))
+			w.Server.Exec(fmt.Sprintf("INSERT INTO big.t (v) VALUES (REPEAT(SHA2(RAND(), 256), %d))", transaction/64))
 		}
-		a.srv.Exec("DELETE FROM big.t ORDER BY id LIMIT " + strconv.Itoa(space/transaction/2)) // as the disk of the machine has its end too
+		// The disk of the machine has its end too.
+		w.Server.Exec("DELETE FROM big.t ORDER BY id LIMIT " + strconv.Itoa(space/transaction/2))
 	}
-	want := a.srv.Value("SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(v))) FROM big.t")
-	a.end(t)
-	target := filepath.Join(a.dir, "restored")
-	cmd := exec.Command(a.tool, "restore", "shop", "--config", a.cfg, "--target-dir", target, "--relay-space", "32MiB", "--memory", "256MiB")
+	want := w.Server.Value(sum)
+	w.End()
+	target := within(t, "restored")
+	cmd := w.Command("restore", "shop", "--target-dir", target, "--relay-space", "32MiB", "--memory", "256MiB")
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -44,7 +48,10 @@ func relaySpace(t *testing.T, b servertest.Binaries) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for running := true; running; {
-		disk, memory = max(disk, relayBytes(target)), max(memory, peak(cmd.Process.Pid))
+		disk = max(disk, relayBytes(target))
+		if p, err := kit.Inspect(cmd.Process.Pid); err == nil {
+			memory = max(memory, p.Peak)
+		}
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -65,10 +72,11 @@ func relaySpace(t *testing.T, b servertest.Binaries) {
 	if memory > 256<<20 || memory == 0 {
 		t.Errorf("the tool took %d MiB of memory", memory>>20)
 	}
-	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
-	if got := again.Value("SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(v))) FROM big.t"); got != want {
-		t.Errorf("the restored table holds %s, expected %s", got, want)
-	}
+	open(w, target, func(again *servertest.Server) {
+		if got := again.Value(sum); got != want {
+			t.Errorf("the restored table holds %s, expected %s", got, want)
+		}
+	})
 }
 
 // relayBytes is the size of all files beside a target directory in which relay logs are. A file that is
@@ -92,16 +100,4 @@ func relayBytes(target string) (sum int64) {
 		})
 	}
 	return sum
-}
-
-// peak is the most memory that a process has had, in bytes; 0 if it has ended.
-func peak(pid int) int64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0
-	}
-	kib, _ := strconv.ParseInt(fields[0], 10, 64)
-	return kib << 10
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,11 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
-
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 	"tidemark/restore"
 )
 
@@ -27,37 +24,41 @@ import (
 // has started, at random moments of every phase, with and without parallel apply. The same command
 // again, as often as it takes, yields exactly what the primary held. N= sets how many kills.
 func TestResume(t *testing.T) {
-	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
+	kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
 		// Without what a server killed in its midst may not survive: that is the server's own affair.
-		resume(t, b, workload.Options{Domains: 3, MaxBlob: 1 << 20, BigTransaction: 5 << 20, Without: []workload.Group{workload.Fragile}}, session{}, false)
+		resume(t, b, life{Options: workload.Options{Domains: 3, MaxBlob: 1 << 20, BigTransaction: 5 << 20,
+			Without: []workload.Group{workload.Fragile}}})
 	})
 }
 
 // TestResumeTransactional is TestResume with a log of transactions only, and definitions on MySQL. None of
 // them is interrupted such that a restore has to begin again, once it applies them.
 func TestResumeTransactional(t *testing.T) {
-	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		var more session
+	kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
+		l := life{Options: transactional(b), goesOn: true}
 		if b.Flavor == servertest.MySQL {
-			more = session{40 * time.Millisecond, []string{"CREATE TABLE marks.t# (a INT PRIMARY KEY, b INT)", "INSERT INTO marks.t# VALUES (1, #), (2, 2)",
-				"ALTER TABLE marks.t# ADD COLUMN c# INT", "CREATE INDEX i# ON marks.t# (b)", "ALTER TABLE marks.t# MODIFY b BIGINT, ALGORITHM=COPY",
+			l.every = 60
+			l.beside = []string{"CREATE TABLE marks.t# (a INT PRIMARY KEY, b INT)", "INSERT INTO marks.t# VALUES (1, #), (2, 2)",
+				"ALTER TABLE marks.t# ADD COLUMN c# INT", "CREATE INDEX i# ON marks.t# (b)",
+				"ALTER TABLE marks.t# MODIFY b BIGINT, ALGORITHM=COPY",
 				"CREATE USER u#@localhost", "GRANT SELECT ON marks.* TO u#@localhost", "CREATE VIEW marks.v# AS SELECT a FROM marks.t#",
 				"CREATE PROCEDURE marks.p#() SELECT 1", "CREATE TRIGGER marks.r# BEFORE INSERT ON marks.t# FOR EACH ROW SET NEW.b = 1",
 				"CREATE TABLE marks.s# AS SELECT * FROM marks.t#", "TRUNCATE TABLE marks.t#", "RENAME TABLE marks.t# TO marks.n#",
-				"INSERT INTO marks.n# (a) VALUES (3)", "DROP TABLE marks.s#", "DROP VIEW marks.v#", "DROP USER u#@localhost"}}
+				"INSERT INTO marks.n# (a) VALUES (3)", "DROP TABLE marks.s#", "DROP VIEW marks.v#", "DROP USER u#@localhost"}
 		}
-		resume(t, b, transactional(b), more, true)
+		resume(t, b, l)
 	})
 }
 
-// TestResumeMixed is TestResume with a log of transactions and a few other things a second.
+// TestResumeMixed is TestResume with a log of transactions and now and then a few other things.
 func TestResumeMixed(t *testing.T) {
-	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		resume(t, b, transactional(b), session{time.Second, []string{"CREATE TABLE marks.t# (a INT)", "ALTER TABLE marks.m ADD COLUMN c# INT",
+	kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
+		resume(t, b, life{Options: transactional(b), every: 300, beside: []string{
+			"CREATE TABLE marks.t# (a INT)", "ALTER TABLE marks.m ADD COLUMN c# INT",
 			"CREATE TABLE marks.m# (a INT) ENGINE=MyISAM", "INSERT INTO marks.m# VALUES (#), (2)", "CREATE USER u#@localhost",
 			"SET SESSION binlog_format='STATEMENT'", "CREATE TEMPORARY TABLE marks.temp (a INT)", "INSERT INTO marks.temp VALUES (#)",
 			"INSERT INTO marks.m# SELECT a FROM marks.temp", "DROP TEMPORARY TABLE marks.temp", "SET SESSION binlog_format='ROW'",
-			"XA START 'mixed#'", "INSERT INTO marks.t# VALUES (1)", "XA END 'mixed#'", "XA PREPARE 'mixed#'", "XA COMMIT 'mixed#'"}}, false)
+			"XA START 'mixed#'", "INSERT INTO marks.t# VALUES (1)", "XA END 'mixed#'", "XA PREPARE 'mixed#'", "XA COMMIT 'mixed#'"}})
 	})
 }
 
@@ -70,50 +71,54 @@ func transactional(b servertest.Binaries) workload.Options {
 	return o
 }
 
-// session is what another session does beside the workload: after each pause all the statements, in which #
-// is a number.
-type session struct {
-	pause      time.Duration
-	statements []string
+// life is what is written to a primary behind its base backup.
+type life struct {
+	workload.Options
+	every  int      // after so many transactions of the workload
+	beside []string // another session executes these, in which # is a number
+	goesOn bool     // a restore that was killed while it applied the log goes on
 }
 
-// live runs the session for so long.
-func (s session) live(t *testing.T, conn *client.Conn, long time.Duration) {
-	t.Helper()
-	pause := max(s.pause, 10*time.Millisecond)
-	for i, end := 0, time.Now().Add(long); time.Now().Before(end); i++ {
-		time.Sleep(pause)
-		for _, sql := range s.statements {
-			sql = strings.ReplaceAll(sql, "#", strconv.Itoa(i))
-			if _, err := conn.Execute(sql); err != nil {
-				t.Fatalf("%s: %v", sql, err)
-			}
+// live writes to the primary as much as it takes to apply a log for some seconds.
+func (l life) live(w *kit.World, load *kit.Load) {
+	w.T.Helper()
+	const transactions = 1800
+	if l.every == 0 {
+		load.Wrote(transactions)
+		return
+	}
+	conn := w.Server.Conn()
+	defer conn.Close()
+	for i := range transactions / l.every {
+		load.Wrote(l.every)
+		for _, sql := range l.beside {
+			execute(w.T, conn, strings.ReplaceAll(sql, "#", strconv.Itoa(i)))
 		}
 	}
 }
 
 // resume lets a primary live, and restores what is archived then, with kills.
-func resume(t *testing.T, b servertest.Binaries, o workload.Options, more session, transactional bool) {
+func resume(t *testing.T, b servertest.Binaries, l life) {
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("TIDEMARK_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
-	kills := harness.CountOn(t, b, 4, 3)
+	kills := kit.CountOn(t, b, 4, 3)
 	t.Logf("seed %d, %d kills", seed, kills)
 	rng := rand.New(rand.NewPCG(seed, 3))
-	p := begin(t, b, seed, o)
-	more.live(t, p.srv.Conn(), 6*time.Second)
-	last := p.end(t)
+	w, load := busy(t, b, seed, l.Options)
+	l.live(w, load)
+	last := finish(w, load)
 
 	var tally tally
-	phases := []restore.Phase{restore.Fetch, restore.Prepare, restore.Start, restore.Apply, restore.Apply, restore.Apply, restore.Apply, restore.Finish}
+	phases := []restore.Phase{restore.Fetch, restore.Prepare, restore.Start,
+		restore.Apply, restore.Apply, restore.Apply, restore.Apply, restore.Finish}
 	for killed := 0; killed < kills; {
-		target := filepath.Join(p.dir, "restored")
-		a := &attempt{p: p, target: target, threads: []string{"0", "4"}[rng.IntN(2)]}
+		target := within(t, "restored")
+		a := &attempt{w: w, target: target, threads: []string{"0", "4"}[rng.IntN(2)]}
 		began := time.Now()
 		for again := 0; ; again++ {
-			end := killed >= kills || again == 5
-			if !end {
+			if a.phase = ""; killed < kills && again < 5 {
 				a.server, a.phase = killed%3 == 2, phases[rng.IntN(len(phases))]
 				if a.server {
 					a.phase = phases[2+rng.IntN(len(phases)-2)] // there is one
@@ -122,14 +127,14 @@ func resume(t *testing.T, b servertest.Binaries, o workload.Options, more sessio
 					a.after /= 10
 				}
 			}
-			out := a.run(t, end)
-			tally.add(t, a, out, transactional)
+			out := a.run(t)
+			tally.add(t, out, l.goesOn)
 			if out.done {
 				break
 			}
 			killed++
 		}
-		p.compare(t, target, last)
+		w.TargetEquals(target, last)
 		t.Logf("%s threads: equal to the primary after %.1f s", a.threads, time.Since(began).Seconds())
 		for _, gone := range []string{".tidemark/run", ".tidemark/stage", "/.tidemark-restore"} {
 			if _, err := os.Stat(target + gone); !os.IsNotExist(err) {
@@ -148,10 +153,10 @@ func resume(t *testing.T, b servertest.Binaries, o workload.Options, more sessio
 
 // attempt is a run of the restore that is killed.
 type attempt struct {
-	p       *primary
+	w       *kit.World
 	target  string
 	threads string
-	phase   restore.Phase // in which it is killed,
+	phase   restore.Phase // in which it is killed, "" if it is not,
 	after   time.Duration // so long after the phase began
 	server  bool          // the private server instead, if it runs
 }
@@ -165,15 +170,12 @@ type outcome struct {
 	said                     string
 }
 
-func (a *attempt) run(t *testing.T, toTheEnd bool) outcome {
+func (a *attempt) run(t *testing.T) outcome {
 	t.Helper()
-	cmd := exec.Command(a.p.tool, "restore", "shop", "--config", a.p.cfg, "--target-dir", a.target, "--threads", a.threads,
-		"--relay-space", "8MiB", "--memory", "128MiB", "--json", "--log-level", "info", "--log-format", "json")
+	cmd := a.w.Command("restore", "shop", "--target-dir", a.target, "--threads", a.threads,
+		"--relay-space", "8MiB", "--json", "--log-level", "info", "--log-format", "json")
 	var stdout bytes.Buffer
-	log := &phaseLog{reached: make(chan struct{})}
-	if !toTheEnd {
-		log.until = a.phase
-	}
+	log := &phaseLog{until: a.phase, reached: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &stdout, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -202,7 +204,7 @@ func (a *attempt) run(t *testing.T, toTheEnd bool) outcome {
 	}
 	out := log.outcome()
 	out.server = server
-	switch code := harness.ExitCode(err); {
+	switch code := kit.ExitCode(err); {
 	case err == nil || code == 3:
 		var report restore.Report
 		if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
@@ -286,7 +288,7 @@ type tally struct {
 	mid                bool    // that was killed
 }
 
-func (c *tally) add(t *testing.T, a *attempt, out outcome, transactional bool) {
+func (c *tally) add(t *testing.T, out outcome, goesOn bool) {
 	t.Helper()
 	if c.why == nil {
 		c.why = map[string]int{}
@@ -298,7 +300,7 @@ func (c *tally) add(t *testing.T, a *attempt, out outcome, transactional bool) {
 		c.restarted++
 		why, _, _ := strings.Cut(out.why, ", from")
 		c.why[why]++
-		if transactional && c.mid && (c.last.at == restore.Apply || c.last.at == restore.Finish) {
+		if goesOn && c.mid && (c.last.at == restore.Apply || c.last.at == restore.Finish) {
 			t.Errorf("killed in phase %s, it began again: %s", c.last.at, out.why)
 		}
 	}
@@ -316,5 +318,6 @@ func (c *tally) add(t *testing.T, a *attempt, out outcome, transactional bool) {
 }
 
 func (c *tally) String() string {
-	return fmt.Sprintf("%d kills of the program, %d of the server; resumed %d times, began again %d times: %v", c.tool, c.server, c.resumed, c.restarted, c.why)
+	return fmt.Sprintf("%d kills of the program, %d of the server; resumed %d times, began again %d times: %v",
+		c.tool, c.server, c.resumed, c.restarted, c.why)
 }

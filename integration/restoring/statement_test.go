@@ -2,16 +2,16 @@ package restoring
 
 import (
 	"encoding/json"
-	"os/exec"
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/internal/fault"
 )
 
 // TestStatement: a restore stops before the last statement of a kind, in whatever form the log has it.
-func TestStatement(t *testing.T) { servertest.Each(t, "", statement) }
+func TestStatement(t *testing.T) { kit.Each(t, "", kit.Servers(1), statement) }
 
 func statement(t *testing.T, b servertest.Binaries) {
 	var compress []string
@@ -21,13 +21,13 @@ func statement(t *testing.T, b servertest.Binaries) {
 	} else {
 		compress = []string{"SET GLOBAL log_bin_compress=ON", "SET GLOBAL log_bin_compress_min_len=10"}
 	}
-	a := archive(t, b, compress...)
-	srv := a.srv
+	w := archive(t, b, compress...)
+	srv := w.Server
 	table := "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(200))"
 	insert := "INSERT INTO shop.orders (what) VALUES (REPEAT('x', 100)), (REPEAT('y', 100))"
 	srv.Exec("CREATE DATABASE shop", table, insert, "USE shop", "DROP TABLE orders", table, insert)
 	var before []string
-	note := func() { before = append(before, a.at()) }
+	note := func() { before = append(before, srv.Position()) }
 	note()
 	srv.Exec("USE shop", "CREATE TABLE other (id INT PRIMARY KEY)", "CREATE TABLE third (id INT PRIMARY KEY)")
 	note()
@@ -37,11 +37,9 @@ func statement(t *testing.T, b servertest.Binaries) {
 	srv.Exec("BEGIN", "UPDATE shop.third SET id = id + 1", "DELETE FROM shop.orders WHERE id < 3", "COMMIT")
 	note()
 	srv.Exec(compressed, "BEGIN", "INSERT INTO shop.third VALUES (1)", "DELETE FROM shop.orders WHERE id = 3", "COMMIT")
-	time.Sleep(1100 * time.Millisecond)
-	moment := time.Now().UTC()
-	time.Sleep(1100 * time.Millisecond)
+	moment := nextSecond(srv)
 	srv.Exec("DELETE FROM shop.orders", "TRUNCATE shop.third")
-	a.end(t)
+	w.End()
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -51,17 +49,12 @@ func statement(t *testing.T, b servertest.Binaries) {
 		{[]string{"create table shop.other"}, before[0]},
 		{[]string{"DELETE FROM shop.orders", "--to-time", moment.Format(time.RFC3339)}, before[3]},
 	} {
-		args := append([]string{"restore", "shop", "--config", a.cfg, "--dry-run", "--json", "--before-statement"}, tt.args...)
-		out, err := exec.Command(a.tool, args...).Output()
 		var plan struct{ Stop struct{ GTID string } }
-		if err == nil {
-			err = json.Unmarshal(out, &plan)
-		}
-		if err != nil || plan.Stop.GTID != tt.want {
-			t.Errorf("before %v: the plan stops at %s, expected %s, %v\n%s", tt.args, plan.Stop.GTID, tt.want, err, out)
+		said := done(w, append([]string{"restore", "shop", "--dry-run", "--json", "--before-statement"}, tt.args...)...)
+		if err := json.Unmarshal([]byte(said), &plan); err != nil || plan.Stop.GTID != tt.want {
+			t.Errorf("before %v: the plan stops at %s, expected %s, %v\n%s", tt.args, plan.Stop.GTID, tt.want, err, said)
 		}
 	}
-	if out, err := exec.Command(a.tool, "restore", "shop", "--config", a.cfg, "--dry-run", "--before-statement", "DROP DATABASE shop").CombinedOutput(); harness.ExitCode(err) != 13 {
-		t.Errorf("a statement that is not there: %v\n%s", err, out)
-	}
+	// A statement that is not there.
+	w.Refused(fault.Unreachable.ExitCode(), "restore", "shop", "--dry-run", "--before-statement", "DROP DATABASE shop")
 }

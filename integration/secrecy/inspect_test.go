@@ -17,7 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/keys"
 )
 
@@ -51,54 +51,54 @@ func holds(data []byte, secrets map[string][]byte) (found []string) {
 func (w *world) inspect() {
 	secrets := w.secret()
 	if found := holds(w.said.Bytes(), secrets); len(found) > 0 {
-		w.t.Errorf("what was printed and served holds: %v", found)
+		w.T.Errorf("what was printed and served holds: %v", found)
 	}
 	if w.said.Len() < 10_000 {
-		w.t.Errorf("only %d bytes were printed and served", w.said.Len())
+		w.T.Errorf("only %d bytes were printed and served", w.said.Len())
 	}
-	log, err := os.ReadFile(filepath.Join(w.dir, "run.log"))
+	log, err := os.ReadFile(w.file("run.log"))
 	if err != nil || len(log) == 0 {
-		w.t.Errorf("no log: %v", err)
+		w.T.Errorf("no log: %v", err)
 	}
 	if found := holds(log, secrets); len(found) > 0 {
-		w.t.Errorf("the log holds: %v", found)
+		w.T.Errorf("the log holds: %v", found)
 	}
 	data, plain := 0, 0
-	w.files(filepath.Join(w.dir, "archive"), func(path string, stored []byte) {
+	w.files(w.file("archive"), func(path string, stored []byte) {
 		if found := holds(stored, secrets); len(found) > 0 {
-			w.t.Errorf("%s holds: %v", path, found)
+			w.T.Errorf("%s holds: %v", path, found)
 		}
 		switch {
 		case strings.HasSuffix(path, ".age"):
 			data++
 			if !bytes.HasPrefix(stored, []byte("age-encryption.org/v1\n")) {
-				w.t.Errorf("%s is no file of age", path)
+				w.T.Errorf("%s is no file of age", path)
 			}
 		case strings.HasSuffix(path, ".json"):
 			plain++
 		case strings.HasSuffix(path, ".json.zst"):
 			if found := holds(w.decompressed(bytes.NewReader(stored)), secrets); len(found) > 0 {
-				w.t.Errorf("%s, decompressed, holds: %v", path, found)
+				w.T.Errorf("%s, decompressed, holds: %v", path, found)
 			}
 		default:
-			w.t.Errorf("%s is not encrypted", path)
+			w.T.Errorf("%s is not encrypted", path)
 		}
 	})
 	if data < 4 || plain < 6 {
-		w.t.Errorf("there are %d encrypted objects and %d others", data, plain)
+		w.T.Errorf("there are %d encrypted objects and %d others", data, plain)
 	}
 	// The spool is plain while it holds something; what is left of it must not hold keys.
-	w.files(filepath.Join(w.dir, "state"), func(path string, text []byte) {
+	w.files(w.file("state"), func(path string, text []byte) {
 		if found := holds(text, secrets); len(found) > 0 {
-			w.t.Errorf("%s holds: %v", path, found)
+			w.T.Errorf("%s holds: %v", path, found)
 		}
 	})
-	w.watched.check(w.t)
+	w.watched.check(w.T)
 }
 
 // files shows all files below a directory.
 func (w *world) files(dir string, each func(path string, data []byte)) {
-	w.t.Helper()
+	w.T.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -108,39 +108,39 @@ func (w *world) files(dir string, each func(path string, data []byte)) {
 		return err
 	})
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 	}
 }
 
 func (w *world) decompressed(r io.Reader) []byte {
-	w.t.Helper()
+	w.T.Helper()
 	d, err := zstd.NewReader(r)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	defer d.Close()
 	data, err := io.ReadAll(d)
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 	}
 	return data
 }
 
 // readByTools reads the archive as docs/format.md says: it holds the rows, for who has the identity.
 func (w *world) readByTools(p pair) {
-	w.t.Helper()
+	w.T.Helper()
 	ids, err := keys.ParseIdentities(p.file, []byte(p.identity))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	log, base := 0, 0
-	w.files(filepath.Join(w.dir, "archive"), func(path string, stored []byte) {
+	w.files(w.file("archive"), func(path string, stored []byte) {
 		if !strings.HasSuffix(path, ".age") {
 			return
 		}
 		r, err := ids.Decrypt(bytes.NewReader(stored))
 		if err != nil {
-			w.t.Errorf("%s: %v", path, err)
+			w.T.Errorf("%s: %v", path, err)
 			return
 		}
 		plain := w.decompressed(r)
@@ -148,11 +148,11 @@ func (w *world) readByTools(p pair) {
 		switch {
 		case strings.HasSuffix(path, ".binlog.zst.age") && shows:
 			log++
-			if b := w.srv.Binaries; b.Binlog != "" && b.Flavor == servertest.MariaDB {
+			if b := w.Server.Binaries; b.Binlog != "" && b.Flavor == servertest.MariaDB {
 				cmd := exec.Command(b.Binlog, "--verbose", "-")
 				cmd.Stdin = bytes.NewReader(plain)
 				if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte(w.row)) {
-					w.t.Errorf("%s: mariadb-binlog: %v\n%.500s", path, err, out)
+					w.T.Errorf("%s: mariadb-binlog: %v\n%.500s", path, err, out)
 				}
 			}
 		case shows:
@@ -160,7 +160,7 @@ func (w *world) readByTools(p pair) {
 		}
 	})
 	if log == 0 || base == 0 {
-		w.t.Errorf("the rows are in %d segments and %d parts", log, base)
+		w.T.Errorf("the rows are in %d segments and %d parts", log, base)
 	}
 }
 
@@ -170,18 +170,29 @@ type watch struct {
 	done sync.WaitGroup
 
 	found    map[string]string // name of a secret and command line
-	programs map[string]int    // seen, by name
+	dir      []byte
+	programs map[string]int // seen with something in dir in their command lines, by name
+	reads    map[string]int // of a process, by its number
 }
 
-func startWatch(t *testing.T, secrets map[string][]byte) *watch {
-	s := &watch{stop: make(chan struct{}), found: make(map[string]string), programs: make(map[string]int)}
+// A process is read in its first moments again and again, and then now and then: others run beside the test.
+const (
+	firstReads = 50
+	allAgain   = 200 // samples
+)
+
+func startWatch(t *testing.T, dir string, secrets map[string][]byte) *watch {
+	s := &watch{dir: []byte(dir), stop: make(chan struct{}), found: make(map[string]string), programs: make(map[string]int), reads: make(map[string]int)}
 	s.done.Go(func() {
-		for {
+		for n := 1; ; n++ {
 			select {
 			case <-s.stop:
 				return
 			case <-time.After(5 * time.Millisecond):
 				s.sample(secrets)
+			}
+			if n%allAgain == 0 {
+				clear(s.reads)
 			}
 		}
 	})
@@ -190,14 +201,25 @@ func startWatch(t *testing.T, secrets map[string][]byte) *watch {
 }
 
 func (s *watch) sample(secrets map[string][]byte) {
-	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, path := range paths {
-		line, err := os.ReadFile(path)
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return
+	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(0)
+	for _, pid := range names {
+		if pid[0] < '0' || pid[0] > '9' || s.reads[pid] >= firstReads {
+			continue
+		}
+		s.reads[pid]++
+		line, err := os.ReadFile("/proc/" + pid + "/cmdline")
 		if err != nil || len(line) == 0 {
 			continue
 		}
 		name, _, _ := bytes.Cut(line, []byte{0})
-		s.programs[filepath.Base(string(name))]++
+		if bytes.Contains(line, s.dir) {
+			s.programs[filepath.Base(string(name))]++
+		}
 		for _, secret := range holds(line, secrets) {
 			s.found[secret] = string(bytes.ReplaceAll(line, []byte{0}, []byte(" ")))
 		}

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"tidemark/integration/harness"
+	"tidemark/integration/kit"
 	"tidemark/storage/emulatortest"
 )
 
@@ -95,8 +95,11 @@ func (m *matrix) on(scheme string, encrypted bool) error {
 		}
 		archive, settings, env = scheme+"://"+bucket+"/archives", service.Settings, append(env, service.Env...)
 	}
-	env = append(slices.Clip(env), harness.Elsewhere(archive, settings, encrypted)...)
-	for _, command := range [][]string{{m.demo, "-seconds", "3"}, {"go", "test", "./integration/restoring", "-run", m.tests, "-count=1", "-timeout=20m"}} {
+	env = append(slices.Clip(env), kit.Elsewhere(archive, settings, encrypted)...)
+	for _, command := range [][]string{
+		{m.demo, "-seconds", "3"},
+		{"go", "test", "./integration/restoring", "-run", m.tests, "-count=1", "-parallel=8", "-timeout=20m"},
+	} {
 		cmd := exec.Command(command[0], command[1:]...)
 		cmd.Env = env
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/binlog"
 	"tidemark/internal/clock"
+	"tidemark/internal/gtid"
 	"tidemark/replica"
 )
 
@@ -19,76 +21,117 @@ import (
 // later, and one that calls itself by our UUID too. The daemon says so, goes on under another name, and
 // never ends the other's connection; what both need goes on.
 func TestClash(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		t.Run("a replica that was there", func(t *testing.T) { clash(t, b, true) })
-		t.Run("a replica that comes", func(t *testing.T) { clash(t, b, false) })
-		t.Run("an archiver of our name", func(t *testing.T) { twin(t, b) })
+		t.Parallel()
+		for _, c := range []struct {
+			name     string
+			scenario func(*testing.T, *kit.World)
+		}{
+			{"a replica that was there", replicaBefore},
+			{"a replica that comes", replicaAfter},
+			{"an archiver of our name", twin},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				kit.Parallel(t, kit.Servers(2))
+				c.scenario(t, kit.New(t, kit.Setup{Binaries: b, SQL: []string{"CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)"},
+					Cluster: []string{"segment: {max_age: 200ms}", "heartbeat: 500ms"}}))
+			})
+		}
 	})
 }
 
 const clashID = 12
 
-func clash(t *testing.T, b servertest.Binaries, before bool) {
-	w := newWorld(t, b, nil, "", fmt.Sprintf("    heartbeat: 1s\n    server_id: %d\n", clashID))
-	mysql := b.Flavor == servertest.MySQL
-	if !mysql { // so that it may see the list of replicas before it is one
-		w.srv.Exec("GRANT REPLICATION MASTER ADMIN ON *.* TO '" + servertest.User + "'@'%'")
+// replicaBefore lets the other replicate before we come.
+func replicaBefore(t *testing.T, w *kit.World) {
+	other := newReplica(w)
+	replicate(w, other)
+	within(t, "it replicates", func() bool { return dumps(w.Server) == 1 })
+	start(w)
+	w.Await("the stream", streams)
+	bothReplicate(w, other)
+}
+
+// replicaAfter lets the other replicate when we stream.
+func replicaAfter(t *testing.T, w *kit.World) {
+	other := newReplica(w)
+	start(w)
+	w.Await("the stream", streams)
+	replicate(w, other)
+	bothReplicate(w, other)
+}
+
+// newReplica starts a server that has the ID that we are configured to have.
+func newReplica(w *kit.World) *servertest.Server {
+	w.T.Helper()
+	w.Configure(func(s *kit.Setup) { s.Cluster = append(s.Cluster, fmt.Sprintf("server_id: %d", clashID)) })
+	if w.Server.Binaries.Flavor == servertest.MariaDB { // so that it may see the list of replicas before it is one
+		w.Server.Exec("GRANT REPLICATION MASTER ADMIN ON *.* TO '" + servertest.User + "'@'%'")
 	}
-	w.srv.Exec("CREATE USER repl@'%' IDENTIFIED BY 'repl'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'", "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
-	other := servertest.Start(t, servertest.Options{ServerID: clashID, Binaries: b})
-	replicate := func() {
-		if mysql {
-			other.Exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', source_port=%d, source_user='repl', source_password='repl', "+
-				"source_auto_position=1, get_source_public_key=1, source_connect_retry=1", w.srv.Port), "START REPLICA")
-		} else {
-			other.Exec(fmt.Sprintf("CHANGE MASTER TO master_host='127.0.0.1', master_port=%d, master_user='repl', master_password='repl', "+
-				"master_use_gtid=slave_pos, master_ssl=0, master_connect_retry=1", w.srv.Port), "START SLAVE")
-		}
+	w.Server.Exec("CREATE USER repl@'%' IDENTIFIED BY 'repl'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
+	return servertest.Start(w.T, servertest.Options{ServerID: clashID, Binaries: w.Server.Binaries})
+}
+
+// replicate makes the other a replica of the primary. It comes back a second after it has lost its connection.
+func replicate(w *kit.World, other *servertest.Server) {
+	w.T.Helper()
+	if w.Server.Binaries.Flavor == servertest.MySQL {
+		other.Exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', source_port=%d, source_user='repl', "+
+			"source_password='repl', source_auto_position=1, get_source_public_key=1, source_connect_retry=1", w.Server.Port), "START REPLICA")
+		return
 	}
-	if before {
-		replicate()
-		within(t, "it replicates", func() bool { return dumps(w.srv) == 1 })
-	}
-	w.start()
-	w.await("the stream", time.Minute, streams)
-	if !before {
-		replicate()
-	}
-	within(t, "both have a connection", func() bool { return dumps(w.srv) == 2 })
-	w.await("the stream", time.Minute, streams)
-	was := connections(w.srv)
+	other.Exec(fmt.Sprintf("CHANGE MASTER TO master_host='127.0.0.1', master_port=%d, master_user='repl', master_password='repl', "+
+		"master_use_gtid=slave_pos, master_ssl=0, master_connect_retry=1", w.Server.Port), "START SLAVE")
+}
+
+// bothReplicate finds that we and the other keep our connections, for longer than one that has lost its own
+// takes to come back, and have all that is written.
+func bothReplicate(w *kit.World, other *servertest.Server) {
+	w.T.Helper()
+	within(w.T, "both have a connection", func() bool { return dumps(w.Server) == 2 })
+	w.Await("the stream", streams)
+	was := connections(w.Server)
 	for i := range 10 {
-		w.srv.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", i))
-		time.Sleep(500 * time.Millisecond)
+		w.Server.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", i))
+		within(w.T, "the replica has it", func() bool {
+			n, err := other.Process.Value("SELECT COUNT(*) FROM d.t")
+			return err == nil && n == fmt.Sprint(i+1)
+		})
+		time.Sleep(250 * time.Millisecond)
 	}
-	if now := connections(w.srv); now != was {
-		t.Errorf("connections were %s, and are %s", was, now)
+	if now := connections(w.Server); now != was {
+		w.T.Errorf("connections were %s, and are %s", was, now)
 	}
-	w.archived(time.Minute)
-	within(t, "the replica has all", func() bool { return other.Value("SELECT COUNT(*) FROM d.t") == "10" })
-	w.says(!mysql) // MySQL tells replicas apart by their UUID, and two of one ID harm neither
+	w.Settle()
+	says(w, w.Server.Binaries.Flavor == servertest.MariaDB) // MySQL tells replicas apart by their UUID, and two of one ID harm neither
 }
 
 // twin connects under the daemon's server ID and UUID, as a copy of it with its state would.
-func twin(t *testing.T, b servertest.Binaries) {
-	w := newWorld(t, b, nil, "", "    heartbeat: 1s\n")
-	w.srv.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
-	w.start()
-	w.await("the stream", time.Minute, streams)
-	var id uint32
-	list := w.srv.Query(map[bool]string{false: "SHOW SLAVE HOSTS", true: "SHOW REPLICAS"}[b.Flavor == servertest.MySQL])
+func twin(t *testing.T, w *kit.World) {
+	start(w)
+	w.Await("the stream", streams)
+	flavor := gtid.MariaDB
+	if w.Server.Binaries.Flavor == servertest.MySQL {
+		flavor = gtid.MySQL
+	}
+	list := w.Server.Query(replica.ListReplicas(flavor))
 	if len(list) != 1 || !strings.HasPrefix(list[0][1], replica.Name+"-") {
 		t.Fatalf("the server has the replicas %v", list)
 	}
-	id = uint32(number(t, list[0][0]))
-	state, err := os.ReadFile(filepath.Join(w.dir, "state/shop/spool/state.json"))
+	id, err := strconv.ParseUint(list[0][0], 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := os.ReadFile(filepath.Join(w.Dir, "state/shop/spool/state.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(state), `"writer": "`)
 	uuid, _, _ := strings.Cut(rest, `"`)
-	s, err := replica.Open(t.Context(), replica.Options{Host: w.srv.Addr, User: servertest.User, Password: "secret"},
-		replica.Request{ServerID: id, UUID: uuid, Heartbeat: time.Second, From: binlog.Point{File: "binlog.000001", Offset: 4}}.Fixed, clock.System{})
+	s, err := replica.Open(t.Context(), replica.Options{Host: w.Server.Addr, User: servertest.User, Password: kit.Password},
+		replica.Request{ServerID: uint32(id), UUID: uuid, Heartbeat: 500 * time.Millisecond,
+			From: binlog.Point{File: "binlog.000001", Offset: 4}}.Fixed, clock.System{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,29 +145,39 @@ func twin(t *testing.T, b servertest.Binaries) {
 			}
 		}
 	}()
-	w.await("it is said", time.Minute, func(s harness.Status) bool { return s.ServerIDClash == id && streams(s) })
-	w.srv.Exec("INSERT INTO d.t VALUES (1)")
-	w.archived(time.Minute)
-	w.says(true)
+	w.Await("it is said", func(s kit.Status) bool { return s.ServerIDClash == uint32(id) && streams(s) })
+	w.Server.Exec("INSERT INTO d.t VALUES (1)")
+	w.Settle()
+	says(w, true)
+	// The other's connection brings heartbeats for as long as it takes to be sure.
+	var since time.Time
+	within(t, "heartbeats of the other's connection", func() bool {
+		if _, at := s.CaughtUp(); since.IsZero() {
+			since = at
+		} else if at.Sub(since) > 2*time.Second {
+			return true
+		}
+		return len(ended) > 0
+	})
 	select {
 	case err := <-ended:
 		t.Errorf("the connection of the other ended: %v", err)
-	case <-time.After(5 * time.Second):
+	default:
 	}
 }
 
 // says checks what the daemon says of a clash.
-func (w *world) says(clash bool) {
-	w.t.Helper()
-	log, err := os.ReadFile(filepath.Join(w.dir, "run.log"))
+func says(w *kit.World, clash bool) {
+	w.T.Helper()
+	log, err := os.ReadFile(filepath.Join(w.Dir, "run.log"))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if n := strings.Count(string(log), "another replica uses our server_id: going on under another one"); clash != (n == 1) {
-		w.t.Errorf("the log tells %d times of a clash", n)
+		w.T.Errorf("the log tells %d times of a clash", n)
 	}
-	if _, err := w.d.Status(); err != nil || clash != (w.d.Last.ServerIDClash != 0) {
-		w.t.Errorf("the status has the clash %d, %v", w.d.Last.ServerIDClash, err)
+	if _, err := w.Daemon.Status(); err != nil || clash != (w.Daemon.Last.ServerIDClash != 0) {
+		w.T.Errorf("the status has the clash %d, %v", w.Daemon.Last.ServerIDClash, err)
 	}
 }
 
@@ -138,12 +191,8 @@ func connections(srv *servertest.Server) string {
 	return fmt.Sprint(srv.Query("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%' ORDER BY id"))
 }
 
-// within waits for something for half a minute.
+// within waits for something that comes by itself.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not within half a minute: " + what)
-		}
-	}
+	kit.Until(t, time.Minute, what, ok)
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 )
@@ -138,7 +138,8 @@ func (l *ledger) succeeded() (n [scribes]int64) {
 func sums(value func(sql string) (string, error)) (all [scribes]string, err error) {
 	for w := range all {
 		if err == nil {
-			all[w], err = value(fmt.Sprintf("SELECT CONCAT(COUNT(*), ' up to ', COALESCE(MAX(seq), 0), ', ', COALESCE(SUM(CRC32(CONCAT(seq, v))), 0)) FROM led.entry WHERE writer=%d", w))
+			all[w], err = value(fmt.Sprintf("SELECT CONCAT(COUNT(*), ' up to ', COALESCE(MAX(seq), 0), ', ', "+
+				"COALESCE(SUM(CRC32(CONCAT(seq, v))), 0)) FROM led.entry WHERE writer=%d", w))
 		}
 	}
 	return all, err

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/failpoint"
 )
 
@@ -21,53 +21,49 @@ import (
 // client saw succeed; started again, it has the log of the primary, each transaction once, and restores to
 // what the clients know. N= sets how often each moment is tried.
 func TestFailpoints(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		most, every := 1000, 1
-		if os.Getenv("TIDEMARK_N") == "" { // every day
-			if every = 13; !b.System {
-				most = 3
-			}
-		}
-		for i := range harness.Count(t, 1) {
-			t.Run(fmt.Sprintf("round %d", i+1), func(t *testing.T) { failpoints(t, b, most, every) })
+		t.Parallel()
+		for i := range kit.Count(t, 1) {
+			t.Run(fmt.Sprintf("round %d", i+1), func(t *testing.T) { failpoints(t, b) })
 		}
 	})
 }
 
 // TestFailpointsOff: a program that is not built for it has none, and does not care.
 func TestFailpointsOff(t *testing.T) {
-	dir := t.TempDir()
-	without, err := harness.Build(dir)
+	t.Parallel()
+	without, err := kit.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	with, err := harness.BuildFailpoints(dir)
+	with, err := kit.BuildFailpoints()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		tool, point string
-		works, has  bool
+		works       bool
 	}{
-		{without, "before:file-link:1", true, false},
-		{without, "nonsense", true, false},
-		{with, "before:file-link:1", false, true},
-		{with, "after:file-link:2", true, true},
-		{with, "nonsense", false, true},
+		{without, "before:file-link:1", true},
+		{without, "nonsense", true},
+		{with, "before:file-link:1", false},
+		{with, "after:file-link:2", true},
+		{with, "nonsense", false},
 	} {
 		out := filepath.Join(t.TempDir(), "identity")
-		cmd := exec.Command(c.tool, "keygen", "--output", out)
-		cmd.Env = append(os.Environ(), "TIDEMARK_FAILPOINT="+c.point)
-		said, err := cmd.CombinedOutput()
+		said, err := (kit.Tool{Path: c.tool}).With("TIDEMARK_FAILPOINT="+c.point).Command("keygen", "--output", out).CombinedOutput()
 		if _, serr := os.Stat(out); (err == nil) != c.works || (serr == nil) != c.works {
 			t.Errorf("%s, %s: %v, %v\n%s", filepath.Base(c.tool), c.point, err, serr, said)
 		}
-		symbols, err := exec.Command("go", "tool", "nm", c.tool).CombinedOutput()
+	}
+	for tool, has := range map[string]bool{without: false, with: true} {
+		symbols, err := exec.Command("go", "tool", "nm", tool).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, symbols)
 		}
-		if strings.Contains(string(symbols), "tidemark/internal/failpoint.") != c.has {
-			t.Errorf("%s has symbols of failpoints: %v", filepath.Base(c.tool), !c.has)
+		if strings.Contains(string(symbols), "tidemark/internal/failpoint.") != has {
+			t.Errorf("%s has symbols of failpoints: %v", filepath.Base(tool), !has)
 		}
 	}
 }
@@ -123,28 +119,60 @@ type death struct {
 // point is how the environment says it.
 func (d death) point() string { return fmt.Sprintf("%s:%s:%d", d.when, d.step, d.nth) }
 
+// String names it, for the log of a test.
+func (d death) String() string {
+	again := ""
+	if d.again {
+		again = ", and again"
+	}
+	return fmt.Sprintf("%s %s%s, ack: %s", d.command, d.point(), again, d.ack)
+}
+
 // deaths are one at each moment, in random order.
 func deaths(r *rand.Rand) (all []death) {
 	for _, d := range driven {
 		for _, when := range []string{"before", "after"} {
-			all = append(all, death{d.command, when, d.step, 1 + r.IntN(d.most), d.command == "run" && r.IntN(3) == 0, []string{"spool", "archive"}[r.IntN(2)]})
+			all = append(all, death{command: d.command, when: when, step: d.step, nth: 1 + r.IntN(d.most),
+				again: d.command == "run" && r.IntN(3) == 0, ack: []string{"spool", "archive"}[r.IntN(2)]})
 		}
 	}
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
 
-// failpoints tries each moment once, but at most so many, and restores after every so many of them.
-func failpoints(t *testing.T, b servertest.Binaries, most, every int) {
+// partOf is how many kills one archive goes through.
+const partOf = 13
+
+// failpoints tries each moment once, every day on versions other than the system's only three, and restores after each,
+// every day at the end of each part. Parts have servers of their own and run side by side.
+func failpoints(t *testing.T, b servertest.Binaries) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
-	r := rand.New(rand.NewPCG(seed, 8))
-	all := deaths(r)
-	all = all[:min(most, len(all))]
+	all, every := deaths(rand.New(rand.NewPCG(seed, 8))), 1
+	if os.Getenv("TIDEMARK_N") == "" {
+		if every = partOf; !b.System {
+			all = all[:3]
+		}
+	}
 	t.Logf("seed %d, %d kills", seed, len(all))
-	m := newMortal(t, b, seed)
+	part := 0
+	for some := range slices.Chunk(all, partOf) {
+		part++
+		own := seed + uint64(part)
+		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
+			kit.Parallel(t, kit.Servers(2))
+			dieOf(newMortal(t, b, own), some, every)
+		})
+	}
+}
+
+// dieOf ends the program in each of these ways, and restores after every so many of them.
+func dieOf(m *mortal, all []death, every int) {
 	for i, d := range all {
+		m.death = d
+		m.T.Logf("%2d: %s", i+1, d)
 		began := time.Now()
-		switch m.death = d; d.command {
+		switch d.command {
 		case "run":
 			m.archiving()
 		case "backup":
@@ -155,11 +183,11 @@ func failpoints(t *testing.T, b servertest.Binaries, most, every int) {
 			m.expiring()
 		}
 		m.complete()
-		m.readable(m.cfg)
+		readable(m.World)
 		if i%every == every-1 || i == len(all)-1 {
-			m.restored(m.cfg)
+			m.restored(m.World)
 		}
-		t.Logf("%2d: %-55s %5d commits, %.1f s", i+1, m.said(), m.commits(), time.Since(began).Seconds())
+		m.T.Logf("%2d: %5d commits, %.1f s", i+1, m.commits(), time.Since(began).Seconds())
 	}
 }
 
@@ -167,26 +195,26 @@ func failpoints(t *testing.T, b servertest.Binaries, most, every int) {
 func (m *mortal) archiving() {
 	m.setUp(m.death.ack)
 	m.ledger.resume()
-	m.die(m.cfg, "run")
-	m.readable(m.cfg)
+	m.die(m.World, "run")
+	readable(m.World)
 	m.nothingLost()
 	if m.death.again {
 		m.death.nth = 1
-		m.die(m.cfg, "run")
-		m.readable(m.cfg)
+		m.die(m.World, "run")
+		readable(m.World)
 		m.nothingLost()
 	}
-	m.start()
+	start(m.World)
 	m.settle()
 }
 
 // backingUp ends `tidemark backup` while another process archives.
 func (m *mortal) backingUp() {
 	m.setUp(m.death.ack)
-	m.start()
+	start(m.World)
 	m.ledger.resume()
-	m.die(m.cfg, "backup", "shop")
-	m.readable(m.cfg)
+	m.die(m.World, "backup", "shop")
+	readable(m.World)
 	m.backUp()
 	m.settle()
 }
@@ -194,32 +222,28 @@ func (m *mortal) backingUp() {
 // compacting ends `tidemark compact` when the archive has small segments.
 func (m *mortal) compacting() {
 	m.setUp(m.death.ack)
-	m.start()
+	start(m.World)
 	m.grow()
 	m.settle()
-	m.die(m.cfg, "compact", "shop", "--grace", "0s")
-	m.readable(m.cfg)
+	m.die(m.World, "compact", "shop", "--grace", "0s")
+	readable(m.World)
 	m.complete()
-	m.command(m.cfg, ok, "compact", "shop", "--grace", "0s")
+	m.Run("compact", "shop", "--grace", "0s")
 }
 
 // expiring ends `tidemark expire` on another archive that is as this one, and lets go of what all but the last base
 // backup need.
 func (m *mortal) expiring() {
-	dir := m.t.TempDir()
-	if out, err := exec.Command("cp", "-a", filepath.Join(m.dir, "archive"), dir).CombinedOutput(); err != nil {
-		m.t.Fatalf("cp: %v\n%s", err, out)
+	other := kit.New(m.T, kit.Setup{Server: m.Server, Cluster: []string{"retention: {min_backups: 1, max_backups: 1}"}})
+	if out, err := exec.Command("cp", "-a", filepath.Join(m.Dir, "archive"), other.Dir).CombinedOutput(); err != nil {
+		m.T.Fatalf("cp: %v\n%s", err, out)
 	}
-	cfg, err := (harness.Config{Dir: dir, Primary: m.srv.Addr, User: servertest.User, Password: "secret", More: "    retention: {min_backups: 1, max_backups: 1}\n"}).Write()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	m.die(cfg, "expire", "shop", "--grace", "0s")
-	m.readable(cfg)
-	m.command(cfg, ok, "expire", "shop", "--grace", "0s")
-	m.readable(cfg)
-	m.restored(cfg)
-	if err := os.RemoveAll(dir); err != nil {
-		m.t.Fatal(err)
+	m.die(other, "expire", "shop", "--grace", "0s")
+	readable(other)
+	other.Run("expire", "shop", "--grace", "0s")
+	readable(other)
+	m.restored(other)
+	if err := os.RemoveAll(other.Dir); err != nil {
+		m.T.Fatal(err)
 	}
 }

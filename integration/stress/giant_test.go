@@ -3,15 +3,14 @@ package stress
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/config"
 )
 
@@ -23,7 +22,7 @@ const most = 128 << 20
 // back by cat, verify and restore; and watches the memory of each. TIDEMARK_GIANT sets the sizes:
 // TIDEMARK_GIANT=6GiB,512MiB takes the offsets of the file beyond 32 bits, half an hour and 40 GiB of disk.
 func TestGiant(t *testing.T) {
-	servertest.Each(t, "", giant)
+	kit.Each(t, "", kit.Need{Servers: 2, Memory: 3}, giant)
 }
 
 // giantSizes are the bytes of the transaction and of the event.
@@ -49,16 +48,17 @@ func giant(t *testing.T, b servertest.Binaries) {
 		options = append(options, "--innodb-log-file-size=2G")
 	}
 	// A disk that writes gigabytes stalls everything that waits for it, the server's heartbeats too.
-	w := newWorld(t, b, options, "", "    heartbeat: 10s\n    spool: {max_size: 100GiB}\n    segment: {max_age: 1s}\n")
-	w.srv.Exec("CREATE DATABASE d", "CREATE TABLE d.small (id INT AUTO_INCREMENT PRIMARY KEY, session INT)",
-		"CREATE TABLE d.large (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB) ROW_FORMAT=DYNAMIC")
-	w.start()
-	w.await("a base backup", 5*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" })
-	watch := w.watch("run, "+transaction.String()+" and "+event.String(), w.d.Pid())
+	w := kit.New(t, kit.Setup{Binaries: b, Options: options,
+		Cluster: []string{"heartbeat: 10s", "spool: {max_size: 100GiB}", "segment: {max_age: 1s}"},
+		SQL: []string{"CREATE DATABASE d", "CREATE TABLE d.small (id INT AUTO_INCREMENT PRIMARY KEY, session INT)",
+			"CREATE TABLE d.large (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB) ROW_FORMAT=DYNAMIC"}})
+	start(w)
+	w.AwaitBase()
+	watch := watched(w, "run, "+transaction.String()+" and "+event.String())
 
 	// One commits the giant, others wait for it and share its group: they come behind it in the same file.
 	const row = 1 << 20
-	c := w.srv.Conn()
+	c := w.Server.Conn()
 	exec := func(sql string) {
 		t.Helper()
 		if _, err := c.Execute(sql); err != nil {
@@ -76,7 +76,7 @@ func giant(t *testing.T, b servertest.Binaries) {
 		together = "SET GLOBAL binlog_group_commit_sync_delay=1000000, GLOBAL binlog_group_commit_sync_no_delay_count=0"
 		apart = "SET GLOBAL binlog_group_commit_sync_delay=0"
 	}
-	w.srv.Exec(together)
+	w.Server.Exec(together)
 	var wg sync.WaitGroup
 	commit := func() {
 		if _, err := c.Execute("COMMIT"); err != nil {
@@ -87,40 +87,39 @@ func giant(t *testing.T, b servertest.Binaries) {
 	for i := range 3 {
 		wg.Go(func() {
 			time.Sleep(time.Duration(500+100*i) * time.Millisecond)
-			if err := w.srv.Process.Exec(fmt.Sprintf("INSERT INTO d.small (session) VALUES (%d)", i)); err != nil {
+			if err := w.Server.Process.Exec(fmt.Sprintf("INSERT INTO d.small (session) VALUES (%d)", i)); err != nil {
 				t.Errorf("small transaction %d: %v", i, err)
 			}
 		})
 	}
 	wg.Wait()
-	w.srv.Exec(apart)
+	w.Server.Exec(apart)
 	began := time.Now()
 	time.Sleep(time.Second)
 	watch()
-	w.d.Kill() // most likely in its midst
-	w.start()
-	watch = w.watch("run, again", w.d.Pid())
-	w.archived(20 * time.Minute)
-	t.Logf("archived %.0f s after the commit; from the beginning again: %d bytes twice", time.Since(began).Seconds(), w.d.Last.DuplicateBytes)
+	w.Daemon.Kill() // most likely in its midst
+	start(w)
+	watch = watched(w, "run, again")
+	w.SettleFilesWithin(20 * time.Minute)
+	t.Logf("archived %.0f s after the commit; from the beginning again: %d bytes twice", time.Since(began).Seconds(),
+		w.Daemon.Last.DuplicateBytes)
 	watch()
-	w.d.Kill() // behind it: it is compared when the stream goes on
-	w.start()
-	watch = w.watch("run, behind it", w.d.Pid())
-	w.srv.Exec("INSERT INTO d.small (session) VALUES (9)", "FLUSH BINARY LOGS", "INSERT INTO d.small (session) VALUES (10)")
-	w.archived(20 * time.Minute)
+	w.Daemon.Kill() // behind it: it is compared when the stream goes on
+	start(w)
+	watch = watched(w, "run, behind it")
+	w.Server.Exec("INSERT INTO d.small (session) VALUES (9)", "FLUSH BINARY LOGS", "INSERT INTO d.small (session) VALUES (10)")
+	w.SettleFilesWithin(20 * time.Minute)
 	watch()
-	if err := w.d.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	w.sameFiles()
+	w.Stop()
+	sameFiles(w)
 
-	w.watched("verify", "shop", "--data")
-	target := filepath.Join(w.dir, "restored")
-	w.watched("restore", "shop", "--target-dir", target)
+	runWatched(w, "verify", "shop", "--data")
+	target := filepath.Join(w.Dir, "restored")
+	runWatched(w, "restore", "shop", "--target-dir", target)
 	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b, Extra: options})
 	for _, sum := range []string{"SELECT COUNT(*), SUM(id * 10 + session) FROM d.small",
 		"SELECT COUNT(*), SUM(LENGTH(b)), BIT_XOR(CRC32(b)) FROM d.large"} {
-		if want, got := fmt.Sprint(w.srv.Query(sum)), fmt.Sprint(again.Query(sum)); got != want {
+		if want, got := fmt.Sprint(w.Server.Query(sum)), fmt.Sprint(again.Query(sum)); got != want {
 			t.Errorf("%s: restored %s, the primary has %s", sum, got, want)
 		}
 	}
@@ -139,46 +138,47 @@ func rows(b servertest.Binaries, n int) string {
 	return list
 }
 
-// watch looks at a process until the function that is returned is called, which checks the most that it had.
-func (w *world) watch(name string, pid int) func() {
+// watched returns a function that checks the most memory that the daemon which runs now has had until then.
+func watched(w *kit.World, name string) func() {
+	pid := w.Daemon.Pid()
 	return func() {
-		w.t.Helper()
-		p, err := harness.Inspect(pid)
+		w.T.Helper()
+		p, err := kit.Inspect(pid)
 		if err != nil {
-			w.t.Error(err)
+			w.T.Error(err)
 		}
-		w.t.Logf("%s: at most %d MiB, %d MiB now, %d descriptors", name, p.Peak>>20, p.RSS>>20, p.Descriptors)
+		w.T.Logf("%s: at most %d MiB, %d MiB now, %d descriptors", name, p.Peak>>20, p.RSS>>20, p.Descriptors)
 		if p.Peak > most {
-			w.t.Errorf("%s: %d MiB were resident, of %d", name, p.Peak>>20, most>>20)
+			w.T.Errorf("%s: %d MiB were resident, of %d", name, p.Peak>>20, most>>20)
 		}
 	}
 }
 
-// watched runs tidemark and checks its memory.
-func (w *world) watched(args ...string) {
-	w.t.Helper()
+// runWatched runs tidemark and checks its memory.
+func runWatched(w *kit.World, args ...string) {
+	w.T.Helper()
 	began := time.Now()
-	peak, err := harness.RunWatched(exec.Command(w.tool, append(args, "--config", w.cfg)...))
+	peak, err := kit.RunWatched(w.Command(args...))
 	if err != nil {
-		w.t.Fatalf("tidemark %v: %v", args, err)
+		w.T.Fatalf("tidemark %v: %v", args, err)
 	}
-	w.t.Logf("%s: at most %d MiB, %.0f s", args[0], peak>>20, time.Since(began).Seconds())
+	w.T.Logf("%s: at most %d MiB, %.0f s", args[0], peak>>20, time.Since(began).Seconds())
 	if peak > most {
-		w.t.Errorf("%s: %d MiB were resident, of %d", args[0], peak>>20, most>>20)
+		w.T.Errorf("%s: %d MiB were resident, of %d", args[0], peak>>20, most>>20)
 	}
 }
 
 // sameFiles compares the server's files with what cat writes to a pipe, and watches its memory.
-func (w *world) sameFiles() {
-	w.t.Helper()
-	files := w.srv.Query("SHOW BINARY LOGS")
+func sameFiles(w *kit.World) {
+	w.T.Helper()
+	files := w.Server.Query("SHOW BINARY LOGS")
 	for i, row := range files {
-		own := filepath.Join(w.srv.Datadir, row[0])
+		own := filepath.Join(w.Server.Datadir, row[0])
 		pipe, end, err := os.Pipe()
 		if err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
-		cmd := exec.Command(w.tool, "cat", "shop", "--from", row[0], "--to", row[0], "--config", w.cfg)
+		cmd := w.Command("cat", "shop", "--from", row[0], "--to", row[0])
 		cmd.Stdout = end
 		type compared struct {
 			bytes int64
@@ -186,16 +186,16 @@ func (w *world) sameFiles() {
 		}
 		result := make(chan compared, 1)
 		go func() {
-			n, err := same(pipe, own, i == len(files)-1)
+			n, err := kit.SameFile(pipe, own, i == len(files)-1)
 			_ = pipe.Close() // ends a cat that goes on
 			result <- compared{n, err}
 		}()
-		peak, err := harness.RunWatched(cmd)
+		peak, err := kit.RunWatched(cmd)
 		_ = end.Close()
 		if r := <-result; r.err != nil || err != nil {
-			w.t.Errorf("file %d, %s: %v, %v", i+1, row[0], r.err, err)
-		} else if w.t.Logf("cat %s: at most %d MiB for %d bytes, equal", row[0], peak>>20, r.bytes); peak > most {
-			w.t.Errorf("cat: %d MiB were resident, of %d", peak>>20, most>>20)
+			w.T.Errorf("file %d, %s: %v, %v", i+1, row[0], r.err, err)
+		} else if w.T.Logf("cat %s: at most %d MiB for %d bytes, equal", row[0], peak>>20, r.bytes); peak > most {
+			w.T.Errorf("cat: %d MiB were resident, of %d", peak>>20, most>>20)
 		}
 	}
 }

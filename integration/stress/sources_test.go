@@ -1,113 +1,99 @@
 package stress
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 )
 
 // TestSources archives servers that encrypt their binlog, compress it, or both, over connections that end
 // at random; what is archived is what the server sends to its replicas, standard tools read it, and a
 // restore from it is the primary.
 func TestSources(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		encrypt, compress := []string{"--encrypt-binlog=ON"}, []string{"--log-bin-compress=ON", "--log-bin-compress-min-len=10"}
-		if b.Flavor == servertest.MySQL {
-			encrypt, compress = []string{"--binlog-encryption=ON"}, []string{"--binlog-transaction-compression=ON"}
-		}
-		t.Run("compressed", func(t *testing.T) { source(t, b, "", compress) })
+		t.Parallel()
+		t.Run("compressed", func(t *testing.T) { source(t, b, compress) })
 		if b.Flavor == servertest.MariaDB && !b.System { // the plugins of that version are not installed
 			return
 		}
 		t.Run("encrypted", func(t *testing.T) {
-			with, plugins := b, ""
-			options := encrypt
-			if b.Flavor == servertest.MySQL {
-				with = servertest.WithKeyring(t, b, t.TempDir())
-			} else {
-				var key []string
-				plugins, key = servertest.WithFileKey(t, b, t.TempDir())
-				options = append(key, encrypt...)
-			}
-			t.Run("plain", func(t *testing.T) { source(t, with, plugins, options) })
-			t.Run("compressed", func(t *testing.T) { source(t, with, plugins, append(options, compress...)) })
+			t.Parallel()
+			t.Run("plain", func(t *testing.T) { source(t, b, encrypt) })
+			t.Run("compressed", func(t *testing.T) { source(t, b, encrypt, compress) })
 		})
 	})
 }
 
-func source(t *testing.T, b servertest.Binaries, plugins string, options []string) {
+// feature is how a server is told to treat its binlog.
+type feature struct{ mariadb, mysql []string }
+
+var (
+	compress = feature{[]string{"--log-bin-compress=ON", "--log-bin-compress-min-len=10"}, []string{"--binlog-transaction-compression=ON"}}
+	encrypt  = feature{[]string{"--encrypt-binlog=ON"}, []string{"--binlog-encryption=ON"}}
+)
+
+func source(t *testing.T, b servertest.Binaries, features ...feature) {
+	kit.Parallel(t, kit.Servers(2))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 5))
-	w := newWorld(t, b, append([]string{"--max-binlog-size=4M"}, options...), "", "    segment: {max_age: 200ms, max_size: 1MiB}\n    heartbeat: 1s\n")
+	options := []string{"--max-binlog-size=4M"}
+	for _, f := range features {
+		if b.Flavor == servertest.MySQL {
+			options = append(options, f.mysql...)
+		} else {
+			options = append(options, f.mariadb...)
+		}
+	}
 	encrypted := strings.Contains(strings.Join(options, " "), "encrypt")
-	said := w.run([]int{3}, "check", "shop")
+	var restoring []string // with what a restore has to know of the server
+	if encrypted && b.Flavor == servertest.MySQL {
+		b = servertest.WithKeyring(t, b, t.TempDir())
+	} else if encrypted {
+		plugins, key := servertest.WithFileKey(t, b, t.TempDir())
+		options, restoring = slices.Concat(options, key), []string{"--plugin-dir", plugins}
+	}
+	w := kit.New(t, kit.Setup{Binaries: b, Options: options, Cluster: []string{"segment: {max_age: 200ms, max_size: 1MiB}", "heartbeat: 1s"}})
+	said := w.RunTo([]int{3}, "check", "shop")
 	if warned := strings.Contains(said, "the server encrypts its binlog; the archive holds it in the clear"); warned != encrypted {
 		t.Errorf("check warns of an encrypted binlog: %v\n%s", warned, said)
 	}
 
-	without := []workload.Group{workload.Recreated}
-	if b.Flavor == servertest.MySQL {
-		without = append(without, workload.NonTransactional)
+	load := w.NewLoad(seed, workload.Options{Domains: 2, MaxBlob: 2 << 20, BigTransaction: 3 << 20})
+	start(w)
+	w.AwaitBase()
+	load.Begin(2)
+	for range kit.Count(t, 3) {
+		w.Await("the stream", streams)
+		load.Wrote(50 + r.IntN(250))
+		w.Daemon.Kill()
+		start(w)
 	}
-	load := workload.New(int64(seed>>1), workload.Options{Domains: 2, MaxBlob: 2 << 20, BigTransaction: 3 << 20, Without: without})
-	if err := load.Setup(w.srv.Conn()); err != nil {
-		t.Fatal(err)
-	}
-	w.start()
-	w.await("a base backup", 2*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" })
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	written := make(chan error, 1)
-	go func() { written <- load.Run(ctx, w.dial, 2, 0) }()
-	for range harness.Count(t, 3) {
-		time.Sleep(time.Duration(300+r.IntN(1000)) * time.Millisecond)
-		w.d.Kill()
-		w.start()
-	}
-	time.Sleep(time.Second)
-	stop()
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
-	w.srv.Exec("FLUSH BINARY LOGS")
-	w.archived(time.Minute)
-	truth, err := workload.Take(w.srv.Conn(), "the end")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.archived(time.Minute)
-	if err := w.d.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	w.run(ok, "verify", "shop", "--data")
+	load.Wrote(250)
+	load.End()
+	w.Server.Rotate()
+	truth := w.Truth("the end")
+	w.SettleFiles()
+	w.Stop()
+	w.Run("verify", "shop", "--data")
 	if encrypted {
-		w.compareWith(copied(t, w.srv))
+		w.FilesEqualThose(copied(t, w.Server))
 	} else {
-		w.compare()
+		w.FilesEqual()
 	}
-	readable(t, b, filepath.Join(w.dir, "archive"))
-
-	target := filepath.Join(w.dir, "restored")
-	args := []string{"restore", "shop", "--target-dir", target}
-	if plugins != "" {
-		args = append(args, "--plugin-dir", plugins)
-	}
-	w.run(ok, args...)
-	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
-	if err := workload.Compare(again.Conn(), truth); err != nil {
-		t.Error(err)
-	}
+	readByTools(t, b, filepath.Join(w.Dir, "archive"))
+	w.RestoreEquals(truth, restoring...)
 }
 
 // copied lets the server's own tool copy its binlog files as it sends them, which is in the clear.
@@ -115,7 +101,7 @@ func copied(t *testing.T, srv *servertest.Server) string {
 	t.Helper()
 	dir := t.TempDir()
 	defaults := filepath.Join(dir, "client.cnf")
-	if err := os.WriteFile(defaults, fmt.Appendf(nil, "[client]\nuser=%s\npassword=secret\n", servertest.User), 0o600); err != nil {
+	if err := os.WriteFile(defaults, fmt.Appendf(nil, "[client]\nuser=%s\npassword=%s\n", servertest.User, kit.Password), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(srv.Binaries.Binlog, "--defaults-file="+defaults, "--read-from-remote-server", "--raw", "--host=127.0.0.1",
@@ -126,17 +112,16 @@ func copied(t *testing.T, srv *servertest.Server) string {
 	return dir
 }
 
-// readable reads all segments with zstd and the server's own tool.
-func readable(t *testing.T, b servertest.Binaries, archive string) {
+// readByTools reads all segments with zstd and the server's own tool.
+func readByTools(t *testing.T, b servertest.Binaries, archive string) {
 	t.Helper()
 	segments, err := filepath.Glob(filepath.Join(archive, "shop/log/00000001/*.binlog.zst"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("no segments: %v", err)
 	}
 	for _, s := range segments {
-		out, err := exec.Command("bash", "-c", "set -o pipefail; zstd -dc "+s+" | "+b.Binlog+" --verify-binlog-checksum -").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "End of log file") {
-			t.Fatalf("%s: %v\n%s", s, err, out[max(0, len(out)-500):])
+		if _, err := kit.ReadSegment(b, s); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -12,25 +12,23 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/binlog"
 )
 
 // TestTorn leaves half an event at the end of a binlog file, as MariaDB does when it is killed while it
 // writes one. Archiving goes on in the next file, and the half is not archived.
 func TestTorn(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, func(t *testing.T, b servertest.Binaries) {
-		w := newWorld(t, b, nil, "", "    heartbeat: 1s\n    segment: {max_age: 200ms}\n")
-		w.srv.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)")
-		w.start()
-		w.archived(time.Minute)
-		w.await("a base backup", 2*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" })
-		w.d.Pause() // so that what follows is in the file before the daemon has it
-		w.srv.Exec("INSERT INTO d.t VALUES (2)")
-		name := w.srv.Query("SHOW MASTER STATUS")[0][0]
-		w.srv.Kill()
-		path := filepath.Join(w.srv.Datadir, name)
+	kit.Each(t, servertest.MariaDB, kit.Servers(1), func(t *testing.T, b servertest.Binaries) {
+		w := kit.Archived(t, kit.Setup{Binaries: b,
+			SQL: []string{"CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)"}})
+		w.SettleFiles()
+		w.Daemon.Pause() // so that what follows is in the file before the daemon has it
+		w.Server.Exec("INSERT INTO d.t VALUES (2)")
+		name := logFile(w)
+		w.Server.Kill()
+		path := filepath.Join(w.Server.Datadir, name)
 		own, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -39,42 +37,36 @@ func TestTorn(t *testing.T) {
 		if err := os.WriteFile(path, append(own, half...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		w.srv.Restart()
-		w.d.Resume()
-		w.srv.Exec("INSERT INTO d.t VALUES (3)")
-		w.archived(time.Minute)
-		if err := w.d.Stop(); err != nil {
-			t.Fatal(err)
-		}
-		w.run(ok, "verify", "shop", "--data")
-		if n, err := sameFile(filepath.Join(w.files(), name), path, true); err != nil || n != int64(len(own)) {
+		w.Server.Restart()
+		w.Daemon.Resume()
+		w.Server.Exec("INSERT INTO d.t VALUES (3)")
+		w.SettleFiles()
+		w.Stop()
+		w.Run("verify", "shop", "--data")
+		if n, err := archivedAs(filepath.Join(w.Cat(), name), path); err != nil || n != int64(len(own)) {
 			t.Errorf("%s: %d bytes are archived, and %d are whole: %v", name, n, len(own), err)
 		}
-		w.compareAfter(name)
+		compareAfter(w, name)
 	})
 }
 
 // TestTornInDomain leaves, in a file whose predecessor still holds what InnoDB may not have, the beginning of a
 // transaction. MariaDB then begins its next file with that domain where it was early in the predecessor.
 func TestTornInDomain(t *testing.T) {
-	servertest.Each(t, servertest.MariaDB, func(t *testing.T, b servertest.Binaries) {
-		w := newWorld(t, b, nil, "", "    heartbeat: 1s\n    segment: {max_age: 200ms}\n")
-		w.srv.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "FLUSH BINARY LOGS")
-		w.start()
-		w.await("a base backup", 2*time.Minute, func(s harness.Status) bool { return s.LastBackup.ID != "" })
+	kit.Each(t, servertest.MariaDB, kit.Servers(1), func(t *testing.T, b servertest.Binaries) {
+		w := kit.Archived(t, kit.Setup{Binaries: b,
+			SQL: []string{"CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "FLUSH BINARY LOGS"}})
 		for i := range 5 {
-			w.srv.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", i))
+			w.Server.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", i))
 		}
-		before := w.srv.Query("SHOW MASTER STATUS")[0][0]
-		w.archived(time.Minute)
-		if err := w.d.Stop(); err != nil { // what the server has sent already is not in the file in the end
-			t.Fatal(err)
-		}
-		w.srv.Exec("FLUSH BINARY LOGS")
-		position := w.srv.Value("SELECT @@gtid_binlog_pos")
-		name := w.srv.Query("SHOW MASTER STATUS")[0][0]
-		w.srv.Kill()
-		path := filepath.Join(w.srv.Datadir, name)
+		before := logFile(w)
+		w.SettleFiles()
+		w.Stop() // what the server has sent already is not in the file in the end
+		w.Server.Exec("FLUSH BINARY LOGS")
+		position := w.Server.Value("SELECT @@gtid_binlog_pos")
+		name := logFile(w)
+		w.Server.Kill()
+		path := filepath.Join(w.Server.Datadir, name)
 		own, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -91,21 +83,19 @@ func TestTornInDomain(t *testing.T) {
 		if err := os.WriteFile(path, append(own[:end:end], append(transactional(next+1, end), make([]byte, 10)...)...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		w.srv.Restart()
-		after := w.srv.Value("SELECT @@gtid_binlog_pos")
+		w.Server.Restart()
+		after := w.Server.Value("SELECT @@gtid_binlog_pos")
 		if after == position {
 			t.Errorf("the server stands at %s as before: MariaDB has changed, or the test shows nothing", after)
 		}
 		t.Logf("the server stood at %s, and lists %s then", position, after)
-		w.start()
-		w.srv.Exec("INSERT INTO d.t VALUES (10)")
-		w.archived(time.Minute)
-		if err := w.d.Stop(); err != nil {
-			t.Fatal(err)
-		}
-		w.run(ok, "verify", "shop", "--data")
-		w.compareAfter(name)
-		w.run(ok, "restore", "shop", "--to-gtid", w.srv.Value("SELECT @@gtid_binlog_pos"), "--dry-run")
+		w.Start()
+		w.Server.Exec("INSERT INTO d.t VALUES (10)")
+		w.SettleFiles()
+		w.Stop()
+		w.Run("verify", "shop", "--data")
+		compareAfter(w, name)
+		w.Run("restore", "shop", "--to-gtid", w.Server.Value("SELECT @@gtid_binlog_pos"), "--dry-run")
 	})
 }
 
@@ -124,14 +114,31 @@ func transactional(seq uint64, at int) []byte {
 	return ev
 }
 
+// logFile is the file that the server writes.
+func logFile(w *kit.World) string {
+	w.T.Helper()
+	name, _ := w.Server.LogEnd()
+	return name
+}
+
+// archivedAs is how many bytes of a file are archived, as they are in the original.
+func archivedAs(archived, original string) (int64, error) {
+	have, err := os.Open(archived)
+	if err != nil {
+		return 0, err
+	}
+	defer have.Close()
+	return kit.SameFile(have, original, true)
+}
+
 // compareAfter compares the server's files behind one with the archived ones.
-func (w *world) compareAfter(name string) {
-	w.t.Helper()
-	out := w.files()
-	for _, row := range w.srv.Query("SHOW BINARY LOGS") {
+func compareAfter(w *kit.World, name string) {
+	w.T.Helper()
+	out := w.Cat()
+	for _, row := range w.Server.Query("SHOW BINARY LOGS") {
 		if row[0] > name {
-			if _, err := sameFile(filepath.Join(out, row[0]), filepath.Join(w.srv.Datadir, row[0]), true); err != nil {
-				w.t.Errorf("%s: %v", row[0], err)
+			if _, err := archivedAs(filepath.Join(out, row[0]), filepath.Join(w.Server.Datadir, row[0])); err != nil {
+				w.T.Errorf("%s: %v", row[0], err)
 			}
 		}
 	}

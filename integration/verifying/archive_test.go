@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 
 	"tidemark/archiver"
+	"tidemark/integration/kit"
 	"tidemark/internal/catalog"
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
@@ -27,13 +27,11 @@ import (
 
 // archive is an archive in a directory, and how it should be.
 type archive struct {
-	t        *testing.T
-	dir      string // of the configuration, the archive and the state
-	config   string
-	identity string // file; "": the archive is plain
-	ids      *keys.Identities
-	store    storage.Store
-	anchor   *catalog.Anchor
+	*kit.World
+	name   string
+	ids    *keys.Identities // nil: the archive is plain
+	store  storage.Store
+	anchor *catalog.Anchor
 
 	objects  map[string][]byte // by key
 	older    *archive          // another history of it; nil: this is that
@@ -54,19 +52,19 @@ type result struct {
 
 // read takes the archive as it is for what it should be. end is the position that it must have.
 func (a *archive) read(end string) {
-	a.t.Helper()
+	a.T.Helper()
 	ctx := context.Background()
 	var err error
-	a.store, err = file.Open(filepath.Join(a.dir, "archive"))
+	a.store, err = file.Open(filepath.Join(a.Dir, "archive"))
 	a.must(err)
-	if a.identity != "" {
-		data, err := os.ReadFile(a.identity)
+	if a.Identity != "" {
+		data, err := os.ReadFile(a.Identity)
 		a.must(err)
-		a.ids, err = keys.ParseIdentities(a.identity, data)
+		a.ids, err = keys.ParseIdentities(a.Identity, data)
 		a.must(err)
 	}
 	a.end = end
-	a.anchor, err = archiver.ReadAnchor(durable.OS{}, filepath.Join(a.dir, "state", "shop", "spool"))
+	a.anchor, err = archiver.ReadAnchor(durable.OS{}, filepath.Join(a.Dir, "state", "shop", "spool"))
 	a.must(err)
 	c, err := a.open()
 	a.must(err)
@@ -93,7 +91,7 @@ func (a *archive) read(end string) {
 		r, plan, err := a.restore(restore.PlanOptions{Target: restore.ToLatest(), Base: b.ID})
 		a.must(err)
 		if plan.Base.ID != b.ID || plan.Position() != end {
-			a.t.Fatalf("a restore begins with %s and ends at %s, want %s and %s", plan.Base.ID, plan.Position(), b.ID, end)
+			a.T.Fatalf("a restore begins with %s and ends at %s, want %s and %s", plan.Base.ID, plan.Position(), b.ID, end)
 		}
 		a.whole[b.ID] = r
 	}
@@ -145,12 +143,12 @@ func (a *archive) segmentAt(key string) *catalog.Segment {
 }
 
 func (a *archive) path(key string) string {
-	return filepath.Join(a.dir, "archive", "shop", filepath.FromSlash(key))
+	return filepath.Join(a.Dir, "archive", "shop", filepath.FromSlash(key))
 }
 
 // put changes objects; nil removes one.
 func (a *archive) put(changes map[string][]byte) {
-	a.t.Helper()
+	a.T.Helper()
 	for key, data := range changes {
 		if data == nil {
 			a.must(os.Remove(a.path(key)))
@@ -162,7 +160,7 @@ func (a *archive) put(changes map[string][]byte) {
 
 // mend takes changes back.
 func (a *archive) mend(changes map[string][]byte) {
-	a.t.Helper()
+	a.T.Helper()
 	back := make(map[string][]byte, len(changes))
 	for key := range changes {
 		back[key] = a.objects[key]
@@ -195,8 +193,8 @@ func (a *archive) restore(o restore.PlanOptions) (result, *restore.Plan, error) 
 }
 
 func (a *archive) must(err error) {
-	a.t.Helper()
+	a.T.Helper()
 	if err != nil {
-		a.t.Fatal(err)
+		a.T.Fatal(err)
 	}
 }

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 	"tidemark/internal/fault"
 	"tidemark/internal/verify"
 	"tidemark/restore"
@@ -29,8 +29,8 @@ import (
 // the quick check too. A restore from what is left is refused, or gives what was archived. N= sets how
 // many (make test N=1000); every tenth time the archive is checked as it should be, without a finding.
 func TestDamages(t *testing.T) {
-	servertest.Each(t, "", func(t *testing.T, b servertest.Binaries) {
-		n := harness.CountOn(t, b, 60, 20)
+	kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
+		n := kit.CountOn(t, b, 60, 20)
 		seed := uint64(time.Now().UnixNano())
 		if v, err := strconv.ParseUint(os.Getenv("TIDEMARK_SEED"), 10, 64); err == nil {
 			seed = v
@@ -42,7 +42,7 @@ func TestDamages(t *testing.T) {
 		for i := range n {
 			a := w.archives[i%2]
 			d := w.damage(a, r)
-			c.try(a, d, fmt.Sprintf("seed %d, damage %d of %s: %s", seed, i+1, filepath.Base(a.dir), d.what))
+			c.try(a, d, fmt.Sprintf("seed %d, damage %d of %s: %s", seed, i+1, a.name, d.what))
 			if i%10 == 0 {
 				c.clean(a, i%20 == 0)
 			}
@@ -79,7 +79,8 @@ func (c *campaign) try(a *archive, d damage, name string) {
 	defer a.mend(d.changes)
 	for _, data := range []bool{false, true} {
 		r, err := a.verify(data)
-		if err == nil && (data || d.quick) || err != nil && fault.KindOf(err) != fault.Integrity && fault.KindOf(err) != fault.Warnings && fault.KindOf(err) != fault.NoArchive {
+		k := fault.KindOf(err)
+		if err == nil && (data || d.quick) || err != nil && k != fault.Integrity && k != fault.Warnings && k != fault.NoArchive {
 			c.t.Errorf("%s: data %v: verify says %v", name, data, err)
 			continue
 		}
@@ -184,9 +185,9 @@ func (w *world) programs(r *rand.Rand, n int) {
 		}
 		a.put(d.changes)
 		target := filepath.Join(w.t.TempDir(), "restored")
-		out, code := w.tidemark("restore", "shop", "--config", a.config, "--target-dir", target)
+		out, err := a.Command("restore", "shop", "--target-dir", target).CombinedOutput()
 		a.mend(d.changes)
-		switch code {
+		switch code := kit.ExitCode(err); code {
 		case fault.Integrity.ExitCode(), fault.Unreachable.ExitCode(), fault.NoArchive.ExitCode():
 			refused++
 		case 0, fault.Warnings.ExitCode():
@@ -194,7 +195,7 @@ func (w *world) programs(r *rand.Rand, n int) {
 			if err := workload.Compare(again.Conn(), w.truth); err != nil {
 				w.t.Errorf("%s: WRONG RESTORE: %v\n%s", d.what, err, out)
 			}
-			again.Stop()
+			again.Kill()
 		default:
 			w.t.Errorf("%s: restore ends with %d\n%s", d.what, code, out)
 		}
@@ -209,7 +210,7 @@ func (w *world) programs(r *rand.Rand, n int) {
 	a.put(d.changes)
 	defer a.mend(d.changes)
 	end := a.segments[len(a.segments)-1]
-	if out, code := w.tidemark("verify", "--config", a.config); code != fault.Integrity.ExitCode() || !strings.Contains(out, fmt.Sprintf("segment %d", end.Last)) {
-		w.t.Errorf("%s: verify ends with %d\n%s", d.what, code, out)
+	if out := a.Refused(fault.Integrity.ExitCode(), "verify"); !strings.Contains(out, fmt.Sprintf("segment %d", end.Last)) {
+		w.t.Errorf("%s: verify says\n%s", d.what, out)
 	}
 }

@@ -41,7 +41,8 @@ func flip(a *archive, r *rand.Rand) damage {
 func truncate(a *archive, r *rand.Rand) damage {
 	key := a.any(r)
 	n := r.IntN(len(a.objects[key]))
-	return damage{what: fmt.Sprintf("%s cut to %d bytes", key, n), changes: map[string][]byte{key: append([]byte{}, a.objects[key][:n]...)}, quick: true}
+	cut := append([]byte{}, a.objects[key][:n]...)
+	return damage{what: fmt.Sprintf("%s cut to %d bytes", key, n), changes: map[string][]byte{key: cut}, quick: true}
 }
 
 func zero(a *archive, r *rand.Rand) damage {
@@ -62,7 +63,8 @@ func swap(a *archive, r *rand.Rand) damage {
 	if bytes.Equal(x, y) {
 		return damage{}
 	}
-	return damage{what: k + " and " + l + " swapped", changes: map[string][]byte{k: y, l: x}, quick: len(x) != len(y) || !isData(k) || !isData(l)}
+	return damage{what: k + " and " + l + " swapped", changes: map[string][]byte{k: y, l: x},
+		quick: len(x) != len(y) || !isData(k) || !isData(l)}
 }
 
 func remove(a *archive, r *rand.Rand) damage {
@@ -144,7 +146,8 @@ func reorder(a *archive, r *rand.Rand) damage {
 	}
 	n := 3 + r.IntN(min(len(keys)-2, 4))
 	at := r.IntN(len(keys) - n + 1)
-	d := damage{what: fmt.Sprintf("%d %s from %s on, each in the next one's place", n, class, keys[at]), changes: map[string][]byte{}, quick: true}
+	d := damage{what: fmt.Sprintf("%d %s from %s on, each in the next one's place", n, class, keys[at]),
+		changes: map[string][]byte{}, quick: true}
 	for i := range n {
 		key, from := keys[at+i], keys[at+(i+1)%n]
 		if bytes.Equal(a.objects[key], a.objects[from]) {

@@ -13,11 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
-
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
-	"tidemark/integration/workload"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+	"tidemark/integration/kit/workload"
 	"tidemark/internal/catalog"
 	"tidemark/internal/cli"
 	"tidemark/internal/clock"
@@ -35,46 +33,47 @@ import (
 // archived, a check of every byte finds nothing, and a restore reads all that was written. N= sets how
 // many operations (make test N=10000).
 func TestFaultyStorage(t *testing.T) {
-	n := harness.Count(t, 1500)
-	b := servertest.Require(t, "mariadb-backup", "mbstream")
+	b := kit.One(t, kit.Servers(2), "mariadb-backup", "mbstream")
+	n := kit.Count(t, 1500)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	w := &world{t: t, position: "SELECT @@gtid_binlog_pos", srv: servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})}
-	w.srv.CreateUser(servertest.User, "secret")
-	w.load = workload.New(int64(seed>>1), workload.Options{MaxBlob: 16 << 10, Without: []workload.Group{workload.Recreated}})
-	w.must(w.load.Setup(w.srv.Conn()))
-	dir := t.TempDir()
-	a := w.configure(dir, "100ms", "", "")
-
+	w := kit.New(t, kit.Setup{Binaries: b, Cluster: []string{"segment: {max_age: 100ms, max_size: 64KiB}", "heartbeat: 1s",
+		"base: {part_size: 4MiB}"}})
+	load := w.NewLoad(seed, workload.Options{MaxBlob: 16 << 10, Pause: 5 * time.Millisecond})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	f := &faults{rng: rand.New(rand.NewPCG(seed, 1)), put: map[string]time.Time{}, made: map[string]int{}}
-	ctx, stop := context.WithCancel(context.Background())
-	written := make(chan error, 1)
-	go func() { written <- w.load.Run(ctx, func() (*client.Conn, error) { return w.srv.Process.Conn() }, 1, 0) }()
-	log, err := os.Create(filepath.Join(dir, "run.log"))
-	w.must(err)
+	load.Begin(1)
+	log, err := os.Create(filepath.Join(w.Dir, "run.log"))
+	must(err)
 	defer log.Close()
+	tidemark := func(ctx context.Context, args ...string) (code int) {
+		return cli.Main(ctx, cli.Program{Version: "test", Drivers: []cli.Driver{{Scheme: "file", Open: f.open}},
+			Args: append(args, "--config", w.Config), Stdout: log, Stderr: log, Environ: os.Environ(), Clock: hasty{}})
+	}
 	codes := map[int]int{}
 	run := func(until func() bool) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		done := make(chan int, 1)
-		go func() {
-			done <- cli.Main(ctx, cli.Program{Version: "test", Drivers: []cli.Driver{{Scheme: "file", Open: f.open}},
-				Args: []string{"run", "--config", a.config}, Stdout: log, Stderr: log, Clock: clock.System{}})
-		}()
+		go func() { done <- tidemark(ctx, "run") }()
 		for !until() {
 			select {
 			case code := <-done:
 				codes[code]++ // it could not begin; the next one may
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
 		cancel()
 		codes[<-done]++
 	}
 	based := func() bool {
-		found, err := filepath.Glob(filepath.Join(dir, "archive/shop/base/*/manifest.json"))
+		found, err := filepath.Glob(filepath.Join(w.Dir, "archive/shop/base/*/manifest.json"))
 		return err == nil && len(found) > 0
 	}
 	run(based)
@@ -85,20 +84,17 @@ func TestFaultyStorage(t *testing.T) {
 		}
 	}
 	f.end()
-	stop()
-	w.must(<-written)
-	truth, err := w.load.Checkpoint(w.srv.Conn(), "the end")
-	w.must(err)
-	end := w.srv.Value(w.position)
-	store, err := file.Open(filepath.Join(dir, "archive"))
-	w.must(err)
-	deadline := time.Now().Add(2 * time.Minute)
+	load.End()
+	truth, end := w.Truth("the end"), w.Server.Position()
+	store, err := file.Open(filepath.Join(w.Dir, "archive"))
+	must(err)
+	deadline := time.Now().Add(5 * time.Minute)
 	for last := ""; last != end; {
 		run(func() bool {
 			c, err := catalog.Open(context.Background(), store, "shop", "test")
-			w.must(err)
+			must(err)
 			s, err := c.Last(context.Background(), 1)
-			w.must(err)
+			must(err)
 			last = s.After.GTID
 			return last == end || time.Now().After(deadline)
 		})
@@ -109,7 +105,7 @@ func TestFaultyStorage(t *testing.T) {
 	t.Logf("%d operations, %d faults: %v; exit codes of the program: %v", f.done(), f.count, f.made, codes)
 
 	c, err := catalog.Open(context.Background(), store, "shop", "test")
-	w.must(err)
+	must(err)
 	r, err := verify.Run(context.Background(), c, verify.Options{Data: true, Clock: clock.System{}})
 	if err != nil || r.Count(verify.Damage)+r.Count(verify.Warning) > 0 {
 		t.Errorf("seed %d: verify: %v, %+v", seed, err, findings(r))
@@ -118,9 +114,8 @@ func TestFaultyStorage(t *testing.T) {
 	if err != nil || plan.Position() != end {
 		t.Fatalf("seed %d: %v, the plan ends at %s, the server is at %s", seed, err, plan.Position(), end)
 	}
-	target := filepath.Join(dir, "restored")
-	if code := cli.Main(context.Background(), cli.Program{Version: "test", Drivers: []cli.Driver{{Scheme: "file", Open: f.open}},
-		Args: []string{"restore", "--config", a.config, "--target-dir", target}, Stdout: log, Stderr: log, Environ: os.Environ(), Clock: clock.System{}}); code != 0 && code != 3 {
+	target := filepath.Join(w.Dir, "restored")
+	if code := tidemark(context.Background(), "restore", "--target-dir", target); code != 0 && code != 3 {
 		t.Fatalf("seed %d: restore ends with %d", seed, code)
 	}
 	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
@@ -128,6 +123,11 @@ func TestFaultyStorage(t *testing.T) {
 		t.Errorf("seed %d: %v", seed, err)
 	}
 }
+
+// hasty is a clock by which waiting takes a tenth of the time: what is tried again is tried soon.
+type hasty struct{ clock.System }
+
+func (hasty) After(d time.Duration) <-chan time.Time { return time.After(d / 10) }
 
 // faults is what goes wrong with a storage.
 type faults struct {

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"tidemark/basebackup"
-	"tidemark/integration/harness"
-	"tidemark/integration/servertest"
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
@@ -25,7 +25,7 @@ const password = `pass"word\ #1`
 // TestRealTool archives, backs up and restores with Percona's own program. It is the only test that
 // may skip everywhere: no distribution that CI runs on has the program.
 func TestRealTool(t *testing.T) {
-	servertest.Each(t, servertest.MySQL, func(t *testing.T, b servertest.Binaries) {
+	kit.Each(t, servertest.MySQL, kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
 		path, err := exec.LookPath("xtrabackup")
 		if err != nil {
 			t.Skip("xtrabackup is not installed: no run of Percona's own program")
@@ -36,7 +36,7 @@ func TestRealTool(t *testing.T) {
 
 // TestStandIn does the same with the stand-in.
 func TestStandIn(t *testing.T) {
-	servertest.Each(t, servertest.MySQL, func(t *testing.T, b servertest.Binaries) {
+	kit.Each(t, servertest.MySQL, kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
 		dir, saw := install(t, b.Mysqld, b.Version, "")
 		roundTrip(t, b, dir)
 		text, err := os.ReadFile(saw)
@@ -69,91 +69,64 @@ func start(t *testing.T, b servertest.Binaries) *servertest.Server {
 	for i := range 40 {
 		srv.Exec(fmt.Sprintf("INSERT INTO d.compressed VALUES (%d, REPEAT('compressible ', 20000))", i))
 	}
-	for srv.Value("SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Innodb_buffer_pool_pages_dirty'") != "0" {
-		time.Sleep(20 * time.Millisecond)
-	}
+	const dirty = "SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Innodb_buffer_pool_pages_dirty'"
+	kit.Until(t, time.Minute, "no page is dirty", func() bool { return srv.Value(dirty) == "0" })
 	return srv
 }
 
 func roundTrip(t *testing.T, b servertest.Binaries, tools string) {
-	harness.Use(t, b)
-	t.Setenv("PATH", tools+":"+os.Getenv("PATH"))
 	srv := start(t, b)
-	dir := t.TempDir()
-	tool, err := harness.Build(dir)
-	if err != nil {
+	w := kit.New(t, kit.Setup{Server: srv, Cluster: append(kit.Brisk, "base: {engine: xtrabackup}")})
+	w.Tool = w.Tool.With("PATH=" + strings.Join([]string{tools, filepath.Dir(b.Mysqld), os.Getenv("PATH")}, string(os.PathListSeparator)))
+	if err := os.WriteFile(filepath.Join(w.Dir, "password"), []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := harness.Config{Dir: dir, Primary: srv.Addr, User: servertest.User, Password: password,
-		More: "    segment: {max_age: 200ms}\n    heartbeat: 1s\n    base: {engine: xtrabackup}\n"}.Write()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(tool, "check", "--config", cfg).CombinedOutput()
+	out, err := w.Command("check").CombinedOutput()
 	if !strings.Contains(string(out), "xtrabackup is of the server's version") || strings.Contains(string(out), "lacks") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
-	d, err := harness.Start(tool, cfg, filepath.Join(dir, "run.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Kill()
-	const executed = "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')"
-	held := srv.Value(executed)
-	// The tool begins a new binlog in the end, and nothing need ever be written to it.
-	if err := d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.LastBackup.ID != "" }); err != nil {
-		t.Fatalf("%v\n%s", err, d.Tail())
-	}
-	if parts, err := filepath.Glob(dir + "/archive/shop/base/*/00001.xbstream.zst"); err != nil || len(parts) != 1 {
+	w.Start()
+	held, first := srv.Position(), srv.Query(checksums)
+	w.AwaitBase() // the tool begins a new binlog in the end, and nothing need ever be written to it
+	if parts, err := filepath.Glob(w.Dir + "/archive/shop/base/*/00001.xbstream.zst"); err != nil || len(parts) != 1 {
 		t.Errorf("parts: %v, %v", parts, err)
 	}
-	compare := func(args []string, position string, sums [][]string) {
-		t.Helper()
-		target := filepath.Join(t.TempDir(), "restored")
-		out, err := exec.Command(tool, append([]string{"restore", "shop", "--config", cfg, "--target-dir", target}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		if left, err := filepath.Glob(filepath.Join(target, "binlog.*")); err != nil || len(left) > 0 {
-			t.Errorf("of the source's binlog there is %v, %v", left, err)
-		}
-		size, disk, err := blocks(filepath.Join(target, "d", "compressed.ibd"))
-		if err != nil || disk >= size {
-			t.Errorf("the page-compressed table has %d bytes and takes %d, %v", size, disk, err)
-		}
-		again, err := servertest.Launch(servertest.Options{ServerID: 99, Datadir: target, Binaries: b})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer again.Close()
-		if got, err := again.Value(executed); err != nil || got != position {
-			t.Errorf("restored to %s, %v, not %s", got, err, position)
-		}
-		if got, err := again.Value("SELECT @@server_uuid"); err != nil || got == srv.Value("SELECT @@server_uuid") {
-			t.Errorf("restored with UUID %s, %v", got, err)
-		}
-		if got, err := again.Query(checksums); err != nil || fmt.Sprint(got) != fmt.Sprint(sums) {
-			t.Errorf("restored %v, %v, not %v", got, err, sums)
-		}
-	}
-	first := srv.Query(checksums)
 	for i := range 30 {
 		srv.Exec(fmt.Sprintf("INSERT INTO d.t (x) VALUES ('behind the base %d')", i), fmt.Sprintf("INSERT INTO d.my VALUES (%d)", i+10))
 		if i == 10 {
 			srv.Exec("FLUSH BINARY LOGS", "ALTER TABLE d.t ADD y INT")
 		}
 	}
-	end, last := srv.Value(executed), srv.Query(checksums)
-	if err := d.Await(context.Background(), time.Minute, func(c harness.Status) bool { return c.Archived.GTID == end }); err != nil {
-		t.Fatal(err)
+	last := srv.Query(checksums)
+	end := w.End()
+	restored(w, end, last)
+	restored(w, held, first, "--to-gtid", held)
+	w.RunTo([]int{0}, "verify", "shop", "--data")
+}
+
+// restored restores, and compares with what the source held.
+func restored(w *kit.World, position string, sums [][]string, args ...string) {
+	t := w.T
+	t.Helper()
+	target := filepath.Join(t.TempDir(), "restored")
+	w.RunTo([]int{0}, append([]string{"restore", "shop", "--target-dir", target}, args...)...)
+	if left, err := filepath.Glob(filepath.Join(target, "binlog.*")); err != nil || len(left) > 0 {
+		t.Errorf("of the source's binlog there is %v, %v", left, err)
 	}
-	if err := d.Stop(); err != nil {
-		t.Fatal(err)
+	size, disk, err := blocks(filepath.Join(target, "d", "compressed.ibd"))
+	if err != nil || disk >= size {
+		t.Errorf("the page-compressed table has %d bytes and takes %d, %v", size, disk, err)
 	}
-	compare(nil, end, last)
-	compare([]string{"--to-gtid", held}, held, first)
-	if out, err := exec.Command(tool, "verify", "shop", "--data", "--config", cfg).CombinedOutput(); err != nil {
-		t.Errorf("verify: %v\n%s", err, out)
+	again := servertest.Start(t, servertest.Options{ServerID: 99, Datadir: target, Binaries: w.Server.Binaries})
+	defer again.Kill()
+	if got := again.Position(); got != position {
+		t.Errorf("restored to %s, not %s", got, position)
+	}
+	if got := again.Value("SELECT @@server_uuid"); got == w.Server.Value("SELECT @@server_uuid") {
+		t.Errorf("restored with UUID %s", got)
+	}
+	if got := again.Query(checksums); fmt.Sprint(got) != fmt.Sprint(sums) {
+		t.Errorf("restored %v, not %v", got, sums)
 	}
 }
 
@@ -161,7 +134,7 @@ const checksums = "CHECKSUM TABLE d.t, d.my, d.compressed, mysql.user"
 
 // TestBadTool copies with a tool that is of another series, lies, or dies.
 func TestBadTool(t *testing.T) {
-	servertest.Each(t, servertest.MySQL, func(t *testing.T, b servertest.Binaries) {
+	kit.Each(t, servertest.MySQL, kit.Servers(1), func(t *testing.T, b servertest.Binaries) {
 		srv := start(t, b)
 		for _, c := range []struct{ name, lie, version, want string }{
 			{"other series", "", "8.0.35", "it is of version 8.0.35, and the server of " + b.Version},

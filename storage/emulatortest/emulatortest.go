@@ -3,8 +3,8 @@
 // installs them. Each listens on a free port of the loopback interface, keeps its objects in a
 // directory of its own, and ends with the test.
 //
-// Where one is not installed Start skips the test and names it; with TIDEMARK_MUST_RUN=1 in the
-// environment it fails instead.
+// They are of the tier of all storages: with TIDEMARK_TEST_TIER=scenario Start skips the test. Where one is
+// not installed it skips the test and names it; with TIDEMARK_MUST_RUN=1 in the environment it fails instead.
 package emulatortest
 
 import (
@@ -115,8 +115,19 @@ var ErrMissing = errors.New("is not installed: run scripts/install-emulators.sh"
 // Start runs the service of a scheme until the test ends, and sets its environment.
 func Start(t *testing.T, scheme string) *Service {
 	t.Helper()
+	s := Run(t, scheme)
+	setenv(t, s.Env)
+	return s
+}
+
+// Run is Start for tests that run beside others: the environment of the process stays as it is.
+func Run(t *testing.T, scheme string) *Service {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("it needs a service")
+	}
+	if os.Getenv("TIDEMARK_TEST_TIER") == "scenario" {
+		t.Skip("all storages are of the tier matrix")
 	}
 	s, err := Launch(scheme, t.TempDir())
 	if errors.Is(err, ErrMissing) && os.Getenv("TIDEMARK_MUST_RUN") != "1" {
@@ -131,7 +142,6 @@ func Start(t *testing.T, scheme string) *Service {
 			t.Logf("%s wrote:\n%s", scheme, s.Log())
 		}
 	})
-	setenv(t, s.Env)
 	return s
 }
 

@@ -16,6 +16,14 @@ import (
 // that decide says, and sets the environment for it.
 func (s *Service) Behind(t *testing.T, decide func(*http.Request) storagetest.Fault) *Service {
 	t.Helper()
+	seen := s.Seen(t, decide)
+	setenv(t, seen.Env)
+	return seen
+}
+
+// Seen is Behind for tests that run beside others: the environment of the process stays as it is.
+func (s *Service) Seen(t *testing.T, decide func(*http.Request) storagetest.Fault) *Service {
+	t.Helper()
 	target, err := url.Parse(s.Endpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -51,6 +59,5 @@ func (s *Service) Behind(t *testing.T, decide func(*http.Request) storagetest.Fa
 	t.Cleanup(server.Close)
 	seen := kinds[s.Scheme].service(strings.TrimPrefix(server.URL, "http://"))
 	seen.Scheme = s.Scheme
-	setenv(t, seen.Env)
 	return &seen
 }
