@@ -6,7 +6,6 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-TEST_TIMEOUT  ?= 60m
 LINT_VERSION  := v2.12.0
 PROTOC_GEN_GO := v1.36.11
 
@@ -31,23 +30,26 @@ help: ## list the targets
 build: ## bin/tidemark
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
 
+# A tier holds the ones before it; .ci/must-run says what of each must run. RUN=TestX PACKAGES=./restore chooses.
+SUITE = go run ./integration/suite $(if $(filter command line,$(origin RUN)),-run '$(RUN)') $(if $(PACKAGES),-packages '$(PACKAGES)')
+
 .PHONY: test
-test: deps servers emulators ## all tests, against real servers; N=1000 repeats the counted ones more often
-ifdef TIDEMARK_MUST_RUN
-	go test -json ./... -count=1 -timeout $(TEST_TIMEOUT) | go run ./integration/mustrun .ci/must-run
-else
-	go test ./... -count=1 -timeout $(TEST_TIMEOUT)
-endif
+test: ## the tests, on one MariaDB and one MySQL, side by side; N=1000 repeats the counted ones more often
+	$(SUITE) scenario
+
+.PHONY: test-all
+test-all: ## the tests on all versions of servers and all kinds of storage
+	$(SUITE) matrix
+
+.PHONY: test-short
+test-short: ## the tests that need no server
+	$(SUITE) unit
 
 # The tests that depend on chance; docs/reliability.md has what they found.
 RUN ?= TestKill|TestTargets|TestLedger|TestRelaySpace|TestResume.*|TestFailover|TestNothingLost|TestCrash|TestCrashRetention|TestFaults|TestKillPrimary|TestFailpoints|TestDamages|TestFaultyStorage|TestTakeOver
 .PHONY: campaign
 campaign: deps servers ## the counted tests at length: make campaign N=20, or one of them: RUN=TestKill
 	go test ./archiver ./internal/expire ./integration/archive ./integration/restoring ./integration/failover ./integration/stress ./integration/verifying -run '^($(RUN))$$' -count=1 -v -timeout 24h
-
-.PHONY: test-short
-test-short: ## the tests that need no server
-	go test ./... -count=1 -short -timeout 5m
 
 .PHONY: race
 race: ## the tests that need no server, with the race detector

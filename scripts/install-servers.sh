@@ -7,9 +7,10 @@
 # not touched, and no root is needed. The programs in a prefix's bin/ start the real ones by the
 # prefix's own dynamic linker, so that they run on any Debian or Ubuntu of this architecture.
 #
-# A prefix is whole or absent. When both are there, nothing is fetched.
+# A prefix is whole or absent. When all that are wanted are there, nothing is fetched.
 #
-# usage: scripts/install-servers.sh [--best-effort]
+# usage: scripts/install-servers.sh [--only NAME] [--best-effort]
+#   --only NAME          one of mariadb-11.8 and mysql-9.7; both without it
 #   --best-effort        a version that cannot be had is reported, but is no error
 #   TIDEMARK_SERVERS     where the prefixes lie, as an absolute path; $XDG_CACHE_HOME/tidemark/servers if not set
 #   TIDEMARK_DEB_MIRROR  a mirror of Debian; the one in the machine's apt sources if not set
@@ -156,15 +157,24 @@ build() { # WORK NAME SUITE PACKAGE...
 	return 1
 }
 
-strict=1
-case ${1:-} in
---best-effort) strict=0 ;;
-'') ;;
-*)
-	say "usage: scripts/install-servers.sh [--best-effort]"
-	exit 2
-	;;
-esac
+strict=1 wanted_names="mariadb-11.8 mysql-9.7"
+while [ $# -gt 0 ]; do
+	case $1 in
+	--best-effort) strict=0 ;;
+	--only)
+		shift
+		case ${1:-} in
+		mariadb-11.8 | mysql-9.7) wanted_names=$1 ;;
+		*) set -- --help ; continue ;;
+		esac
+		;;
+	*)
+		say "usage: scripts/install-servers.sh [--only mariadb-11.8|mysql-9.7] [--best-effort]"
+		exit 2
+		;;
+	esac
+	shift
+done
 
 servers=${TIDEMARK_SERVERS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/servers}
 case $servers in
@@ -178,18 +188,26 @@ mkdir -p "$servers" || exit
 from=$(mirror)
 fresh= failed=
 trap '[ -z "$fresh" ] || rm -rf "$fresh"' EXIT
-if [ -d "$servers/mysql-9.7" ] && [ -d "$servers/mariadb-11.8" ]; then
+missing=
+for name in $wanted_names; do
+	[ -d "$servers/$name" ] || missing="$missing $name"
+done
+if [ -z "$missing" ]; then
 	: # nothing is needed
 elif ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
 	say "this is not Debian or Ubuntu: there is no apt-get or dpkg-deb to fetch servers with"
-	failed=" mariadb-11.8 mysql-9.7"
+	failed=$missing
 elif [ -z "$from" ]; then
 	say "no mirror of Debian in the apt sources: name one in TIDEMARK_DEB_MIRROR"
-	failed=" mariadb-11.8 mysql-9.7"
+	failed=$missing
 fi
 if [ -z "$failed" ]; then
-	install mariadb-11.8 trixie mariadb-server-core mariadb-client-core mariadb-client mariadb-backup || failed="$failed mariadb-11.8"
-	install mysql-9.7 sid mysql-server-core mysql-client-core || failed="$failed mysql-9.7"
+	for name in $wanted_names; do
+		case $name in
+		mariadb-11.8) install "$name" trixie mariadb-server-core mariadb-client-core mariadb-client mariadb-backup ;;
+		mysql-9.7) install "$name" sid mysql-server-core mysql-client-core ;;
+		esac || failed="$failed $name"
+	done
 fi
 if [ -n "$failed" ]; then
 	say "cannot be had:$failed"
