@@ -62,8 +62,8 @@ func startCluster(t *testing.T, b servertest.Binaries, n int, semi bool) *Cluste
 	return c
 }
 
-// Hosts is the list for the configuration.
-func (c *Cluster) Hosts() string {
+// hosts is the list for the configuration.
+func (c *Cluster) hosts() string {
 	var all []string
 	for _, s := range c.Servers {
 		all = append(all, s.Addr)
@@ -74,7 +74,7 @@ func (c *Cluster) Hosts() string {
 // Setup is that of a World which archives the primary, whichever server that is, with these lines of
 // configuration.
 func (c *Cluster) Setup(lines ...string) Setup {
-	return Setup{Server: c.Server(), Addr: c.Hosts(), Cluster: lines}
+	return Setup{Server: c.Server(), Addr: c.hosts(), Cluster: lines}
 }
 
 // Server is the primary.

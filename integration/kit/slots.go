@@ -56,6 +56,10 @@ func Parallel(t *testing.T, need Need) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err := slotsDir()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for parent := t.Name(); strings.Contains(parent, "/"); {
 		parent = parent[:strings.LastIndex(parent, "/")]
 		if _, ok := holders.Load(parent); ok {
@@ -63,7 +67,7 @@ func Parallel(t *testing.T, need Need) {
 		}
 	}
 	began := time.Now()
-	release, err := takeSlots(slotsDir(), need.slots(all), all)
+	release, err := takeSlots(dir, need.slots(all), all)
 	if err != nil {
 		t.Fatalf("take slots of the machine: %v", err)
 	}
@@ -99,9 +103,10 @@ func slotCount() (int, error) {
 	return max(2, min(6*runtime.NumCPU(), byMemory)), nil
 }
 
-// slotsDir is the same for all runs, whatever their directories for temporary files are.
-func slotsDir() string {
-	return filepath.Join("/tmp", fmt.Sprintf("tidemark-slots-%d", os.Getuid()))
+// slotsDir is the same for all runs of a user, whatever their directories for temporary files are.
+func slotsDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "tidemark", "slots"), err
 }
 
 // takeSlots waits for n of the slots of a directory. Whoever waits holds the queue, so that nobody

@@ -209,7 +209,9 @@ func goTest(ctx context.Context, o options, env []string, r *report) error {
 		r.onFailure = stop
 	}
 	err = r.read(stdout)
-	if failed := cmd.Wait(); failed != nil && cmd.ProcessState.ExitCode() != 1 && r.onFailure == nil {
+	// It ends with 1 for tests that failed, of which the report knows; anything else went wrong before.
+	failed := cmd.Wait()
+	if failed != nil && !r.failed && len(r.output) == 0 {
 		err = errors.Join(err, fmt.Errorf("go test: %w", failed))
 	}
 	return err
