@@ -21,6 +21,9 @@
 // what the test's Need says. Neither changes the environment of the process: a Tool carries its own, with
 // the PATH of the servers that it works with. Ports are free ones, directories temporary ones.
 //
+// A test that only needs *a* primary, and neither stops it nor reads its whole log, shares one with others:
+// Setup.Shared. Its tables are in World.DB.
+//
 // # What is waited for
 //
 // A test waits for what it needs: World.Await for a status, World.Settle for the archive to hold all that

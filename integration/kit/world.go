@@ -16,6 +16,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 
 	"tidemark/integration/kit/servertest"
+	"tidemark/internal/gtid"
 )
 
 // World is a primary and the program that archives it as the cluster shop. Its methods end the test
@@ -24,6 +25,7 @@ type World struct {
 	T        *testing.T
 	Dir      string // of the archive, the state, the configuration and the log
 	Server   *servertest.Server
+	DB       string // of the primary, this world's own, if it is shared
 	Tool     Tool
 	Config   string  // path of the configuration
 	Identity string  // path of the file that opens the archive; "" where Setup.Encrypted is not set
@@ -38,6 +40,7 @@ type World struct {
 type Setup struct {
 	Binaries  servertest.Binaries
 	Server    *servertest.Server // a primary that is there, with its account; one is started if nil
+	Shared    bool               // that primary is servertest.Shared, with the database World.DB
 	Options   []string           // of the server that is started: "--max-binlog-size=4M"
 	SQL       []string           // executed before it is archived
 	User      string             // the account that archives; servertest.User if ""
@@ -62,7 +65,11 @@ const patience = 3 * time.Minute
 func New(t *testing.T, s Setup) *World {
 	t.Helper()
 	w := &World{T: t, Dir: t.TempDir(), Server: s.Server, setup: s}
-	if w.Server == nil {
+	switch {
+	case s.Shared:
+		w.Server = servertest.Shared(t, s.Binaries, Password)
+		w.DB = w.Server.Database()
+	case w.Server == nil:
 		w.Server = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: s.Binaries, Extra: s.Options})
 		if w.Server.Binaries.Flavor == servertest.MySQL {
 			w.Server.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
@@ -167,8 +174,28 @@ func (w *World) AwaitBase() {
 func (w *World) Settle() string {
 	w.T.Helper()
 	end := w.Server.Position()
-	w.Await("archived to "+end, func(s Status) bool { return s.Archived.GTID == end })
+	w.Await("archived to "+end, func(s Status) bool {
+		if w.setup.Shared {
+			return covers(w.T, s.Archived.GTID, end)
+		}
+		return s.Archived.GTID == end
+	})
 	return end
+}
+
+// covers tells whether a position holds all of another; where others write too they need not be equal.
+func covers(t *testing.T, held, wanted string) bool {
+	t.Helper()
+	if set, err := gtid.ParseSet(wanted); err == nil {
+		has, err := gtid.ParseSet(held)
+		return err == nil && has.ContainsSet(set)
+	}
+	list, err := gtid.ParseList(wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has, err := gtid.ParsePosition(held)
+	return err == nil && !slices.ContainsFunc(list, func(g gtid.GTID) bool { return has[g.Domain].Seq < g.Seq })
 }
 
 // SettleFiles waits until all bytes of the primary's log are archived. The server may still add an event

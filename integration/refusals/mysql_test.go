@@ -11,10 +11,9 @@ import (
 
 // TestRefusedMySQL has what a MySQL server, or a target in its notation, can be refused for.
 func TestRefusedMySQL(t *testing.T) {
-	kit.Each(t, servertest.MySQL, kit.Servers(1), func(t *testing.T, b servertest.Binaries) {
+	kit.Each(t, servertest.MySQL, kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
 		w := newWorld(t, b)
 		t.Run("targets", func(t *testing.T) { mysqlTargets(t, w) })
-		w.Server.Kill()
 		t.Run("gtid_mode", func(t *testing.T) { withoutGTIDs(t, b) })
 	})
 }

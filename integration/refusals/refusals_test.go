@@ -23,8 +23,8 @@ func onMariaDB(t *testing.T, test func(*testing.T, servertest.Binaries)) {
 func TestRefusedPrimary(t *testing.T) { onMariaDB(t, primary) }
 
 func primary(t *testing.T, b servertest.Binaries) {
-	srv := kit.New(t, kit.Setup{Binaries: b}).Server
-	srv.Exec("CREATE USER nobody IDENTIFIED BY '" + kit.Password + "'")
+	srv := kit.New(t, kit.Setup{Binaries: b, Shared: true}).Server
+	srv.Exec("CREATE OR REPLACE USER nobody IDENTIFIED BY '" + kit.Password + "'")
 	for _, c := range []struct {
 		name, words string
 		setup       kit.Setup
@@ -58,7 +58,7 @@ func TestRefusedInput(t *testing.T) { onMariaDB(t, input) }
 
 func input(t *testing.T, b servertest.Binaries) {
 	before := time.Now().Add(-time.Hour)
-	w := newWorld(t, b)
+	w := sharedWorld(t, b)
 	t.Run("unknown key", func(t *testing.T) {
 		w := kit.New(t, kit.Setup{Server: w.Server, Cluster: []string{"hartbeat: 1s"}})
 		refused(t, fault.Config, "did you mean \"heartbeat\"", w.Command("run"))
@@ -103,7 +103,7 @@ func truncated(data []byte) []byte { return data[:len(data)-100] }
 func removed([]byte) []byte { return nil }
 
 func damage(t *testing.T, b servertest.Binaries) {
-	w := newWorld(t, b)
+	w := sharedWorld(t, b)
 	segments := w.objects("log/*/*.binlog.zst")
 	manifests := w.objects("log/*/*-*.json")
 	parts := w.objects("base/*/*.mbstream.zst")

@@ -16,7 +16,7 @@ import (
 func TestRefusedTools(t *testing.T) { kit.Each(t, "", kit.Servers(1), tools) }
 
 func tools(t *testing.T, b servertest.Binaries) {
-	w := newWorld(t, b)
+	w := sharedWorld(t, b)
 	space := filepath.Join(w.Dir, "space")
 	w.target = filepath.Join(space, "restored")
 	must(t, os.Mkdir(space, 0o755))

@@ -26,16 +26,35 @@ type world struct {
 
 func newWorld(t *testing.T, b servertest.Binaries, options ...string) *world {
 	t.Helper()
-	w := &world{World: kit.Archived(t, kit.Setup{Binaries: b, Options: options,
-		SQL:     []string{"CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)"},
-		Cluster: []string{"segment: {max_age: 100ms}", "heartbeat: 1s"}})}
-	w.target = filepath.Join(w.Dir, "restored")
+	w := kit.New(t, kit.Setup{Binaries: b, Options: options, Cluster: cluster, SQL: []string{"CREATE DATABASE d"}})
+	return archived(w, "d.t")
+}
+
+// sharedWorld is one whose primary others use too. One of MySQL is its own, as a base backup is a clone, of
+// which a server makes one at a time.
+func sharedWorld(t *testing.T, b servertest.Binaries) *world {
+	t.Helper()
+	if b.Flavor == servertest.MySQL {
+		return newWorld(t, b)
+	}
+	w := kit.New(t, kit.Setup{Binaries: b, Shared: true, Cluster: cluster})
+	return archived(w, w.DB+".t")
+}
+
+var cluster = []string{"segment: {max_age: 100ms}", "heartbeat: 1s"}
+
+func archived(w *kit.World, table string) *world {
+	w.T.Helper()
+	w.Server.Exec("CREATE TABLE " + table + " (id INT PRIMARY KEY)")
+	w.Start()
+	w.AwaitBase()
+	r := &world{World: w, target: filepath.Join(w.Dir, "restored")}
 	for i := range 3 { // three segments at least
-		w.Server.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", i))
-		w.end = w.Settle()
+		w.Server.Exec(fmt.Sprintf("INSERT INTO %s VALUES (%d)", table, i))
+		r.end = w.Settle()
 	}
 	w.Stop()
-	return w
+	return r
 }
 
 // restore is a restore into the directory for restores, not yet started.
