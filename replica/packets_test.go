@@ -2,7 +2,6 @@ package replica
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -17,59 +16,8 @@ import (
 	"tidemark/internal/binlog/binlogtest"
 	"tidemark/internal/clock"
 	"tidemark/internal/fault"
+	"tidemark/internal/mysqld/hostiletest"
 )
-
-// server writes the packets of a dump.
-type server struct {
-	seq byte
-	buf bytes.Buffer
-}
-
-func newServer() *server { return &server{seq: 1} }
-
-// packet appends one packet.
-func (s *server) packet(payload []byte) {
-	n := len(payload)
-	s.buf.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16), s.seq})
-	s.buf.Write(payload)
-	s.seq++
-}
-
-// event appends an event in as many packets as it takes.
-func (s *server) event(ev []byte) {
-	payload := append([]byte{packetOK}, ev...)
-	for {
-		n := min(len(payload), maxPayload)
-		s.packet(payload[:n])
-		if payload = payload[n:]; n < maxPayload {
-			return
-		}
-	}
-}
-
-// err appends an ERR packet.
-func (s *server) err(code uint16, state, message string) {
-	p := binary.LittleEndian.AppendUint16([]byte{packetErr}, code)
-	s.packet(append(append(p, state...), message...))
-}
-
-// serve sends bytes in pieces over a connection and closes it.
-func serve(data []byte, piece func() int) net.Conn {
-	ours, theirs := net.Pipe()
-	go func() {
-		defer theirs.Close()
-		for len(data) > 0 {
-			n := min(piece(), len(data))
-			if _, err := theirs.Write(data[:n]); err != nil {
-				return
-			}
-			data = data[n:]
-		}
-	}()
-	return ours
-}
-
-func pieces(n int) func() int { return func() int { return n } }
 
 // TestPackets: events come out as they went in, whatever the size of packets, reads and buffers; also
 // those that end within a few bytes of a full packet.
@@ -87,22 +35,22 @@ func TestPackets(t *testing.T) {
 		buffer int
 	}{
 		{"small", sizes, func() int { return 1 + rng.IntN(3000) }, 1 << 16},
-		{"small buffer", sizes, pieces(1 << 16), 512},
-		{"byte by byte", sizes[:300], pieces(1), 1 << 16},
-		{"full packets", []int{maxPayload - 3, 40, maxPayload - 2, 40, maxPayload - 1, 40, maxPayload, 40, maxPayload + 1, 40}, pieces(1 << 20), 1 << 20},
+		{"small buffer", sizes, hostiletest.Pieces(1 << 16), 512},
+		{"byte by byte", sizes[:300], hostiletest.Pieces(1), 1 << 16},
+		{"full packets", []int{maxPayload - 3, 40, maxPayload - 2, 40, maxPayload - 1, 40, maxPayload, 40, maxPayload + 1, 40}, hostiletest.Pieces(1 << 20), 1 << 20},
 		{"many packets", []int{30, 2*maxPayload - 1, 30}, func() int { return 1 + rng.IntN(1<<20) }, 1 << 18},
 	} {
-		s := newServer()
+		s := hostiletest.NewPackets(1)
 		var want bytes.Buffer
 		for _, n := range tt.sizes {
 			ev := make([]byte, n)
 			for i := 0; i < n; i += 997 {
 				ev[i] = byte(rng.Uint32())
 			}
-			s.event(ev)
+			s.Event(ev)
 			want.Write(ev)
 		}
-		conn := serve(s.buf.Bytes(), tt.piece)
+		conn := hostiletest.Send(s.Bytes(), tt.piece)
 		got, err := io.ReadAll(newPackets(conn, clock.System{}, time.Minute, tt.buffer))
 		if !fault.Is(err, fault.Primary) || !strings.Contains(err.Error(), "closed") {
 			t.Errorf("%s, seed %d: %v", tt.name, seed, err)
@@ -121,7 +69,7 @@ func TestSemiSyncPackets(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for _, with := range []bool{true, false} {
-		s := newServer()
+		s := hostiletest.NewPackets(1)
 		var want bytes.Buffer
 		var asked []uint64
 		for i := range 900 {
@@ -140,15 +88,15 @@ func TestSemiSyncPackets(t *testing.T) {
 			want.Write(ev)
 			switch {
 			case !with:
-				s.event(ev)
+				s.Event(ev)
 			case ask:
-				s.event(append([]byte{semiMagic, semiAck}, ev...))
-				s.seq = 1
+				s.Event(append([]byte{semiMagic, semiAck}, ev...))
+				s.Seq = 1
 			default:
-				s.event(append([]byte{semiMagic, 0}, ev...))
+				s.Event(append([]byte{semiMagic, 0}, ev...))
 			}
 		}
-		conn := serve(s.buf.Bytes(), func() int { return 1 + rng.IntN(1<<16) })
+		conn := hostiletest.Send(s.Bytes(), func() int { return 1 + rng.IntN(1<<16) })
 		p := newPackets(conn, clock.System{}, time.Minute, 1<<16)
 		p.semi = semiUnknown
 		got, err := io.ReadAll(p)
@@ -167,35 +115,37 @@ func TestPacketErrors(t *testing.T) {
 	ev := make([]byte, 50)
 	for _, tt := range []struct {
 		name string
-		end  func(s *server)
+		end  func(s *hostiletest.Packets)
 		want string
 	}{
-		{"err", func(s *server) { s.err(1236, "#HY000", "Could not find first log file name in binary log index file") }, "error 1236: Could not find first log file"},
-		{"err without a state", func(s *server) { s.err(1053, "", "Server shutdown in progress") }, "error 1053: Server shutdown"},
-		{"short err", func(s *server) { s.packet([]byte{packetErr, 1}) }, "ended the stream"},
-		{"eof", func(s *server) { s.packet([]byte{packetEOF, 0, 0, 2, 0}) }, "ended the stream"},
-		{"sequence", func(s *server) { s.seq++; s.event(ev) }, "packet 5 where packet 4"},
-		{"sequence before a continuation", func(s *server) {
-			s.packet(append([]byte{packetOK}, make([]byte, maxPayload-1)...))
-			s.seq++
-			s.packet(ev)
+		{"err", func(s *hostiletest.Packets) {
+			s.Err(1236, "#HY000", "Could not find first log file name in binary log index file")
+		}, "error 1236: Could not find first log file"},
+		{"err without a state", func(s *hostiletest.Packets) { s.Err(1053, "", "Server shutdown in progress") }, "error 1053: Server shutdown"},
+		{"short err", func(s *hostiletest.Packets) { s.Packet([]byte{packetErr, 1}) }, "ended the stream"},
+		{"eof", func(s *hostiletest.Packets) { s.Packet([]byte{packetEOF, 0, 0, 2, 0}) }, "ended the stream"},
+		{"sequence", func(s *hostiletest.Packets) { s.Seq++; s.Event(ev) }, "packet 5 where packet 4"},
+		{"sequence before a continuation", func(s *hostiletest.Packets) {
+			s.Packet(append([]byte{packetOK}, make([]byte, maxPayload-1)...))
+			s.Seq++
+			s.Packet(ev)
 		}, "packet 6 where packet 5"},
-		{"empty packet", func(s *server) { s.packet(nil); s.event(ev) }, "empty packet"},
-		{"status byte", func(s *server) { s.packet([]byte{7, 1, 2}) }, "status byte 0x7"},
-		{"cut header", func(s *server) { s.buf.Write([]byte{9, 0}) }, "closed"},
-		{"cut event", func(s *server) { s.event(ev); s.buf.Truncate(s.buf.Len() - 3) }, "closed"},
-		{"cut err", func(s *server) { s.err(1236, "#HY000", "xxxxxxxxx"); s.buf.Truncate(s.buf.Len() - 3) }, "closed"},
-		{"endless err", func(s *server) {
-			s.packet(append([]byte{packetErr}, make([]byte, 1<<18)...))
+		{"empty packet", func(s *hostiletest.Packets) { s.Packet(nil); s.Event(ev) }, "empty packet"},
+		{"status byte", func(s *hostiletest.Packets) { s.Packet([]byte{7, 1, 2}) }, "status byte 0x7"},
+		{"cut header", func(s *hostiletest.Packets) { s.Raw(9, 0) }, "closed"},
+		{"cut event", func(s *hostiletest.Packets) { s.Event(ev); s.Cut(3) }, "closed"},
+		{"cut err", func(s *hostiletest.Packets) { s.Err(1236, "#HY000", "xxxxxxxxx"); s.Cut(3) }, "closed"},
+		{"endless err", func(s *hostiletest.Packets) {
+			s.Packet(append([]byte{packetErr}, make([]byte, 1<<18)...))
 		}, ""},
 	} {
 		for _, piece := range []int{1 << 20, 7} {
-			s := newServer()
+			s := hostiletest.NewPackets(1)
 			for range 3 {
-				s.event(ev)
+				s.Event(ev)
 			}
 			tt.end(s)
-			conn := serve(s.buf.Bytes(), pieces(max(piece, s.buf.Len()>>12)))
+			conn := hostiletest.Send(s.Bytes(), hostiletest.Pieces(max(piece, len(s.Bytes())>>12)))
 			p := newPackets(conn, clock.System{}, time.Minute, 1<<16)
 			got, err := io.ReadAll(p)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -225,13 +175,13 @@ func TestScanPackets(t *testing.T) {
 	seq := l.Everything(0, 1)
 	l.Rows(binlogtest.G(0, 7, seq), 100_000)
 	for _, piece := range []int{1 << 20, 13} {
-		s := newServer()
-		s.event(binlogtest.Encode(binlog.TypeRotate, 7, 0, binlog.FlagArtificial, 0, binlogtest.RotateBody(4, "b.1"), false))
+		s := hostiletest.NewPackets(1)
+		s.Event(binlogtest.Encode(binlog.TypeRotate, 7, 0, binlog.FlagArtificial, 0, binlogtest.RotateBody(4, "b.1"), false))
 		for _, e := range l.Events {
-			s.event(l.Bytes()[e.Offset : e.Offset+uint64(e.Size)])
+			s.Event(l.Bytes()[e.Offset : e.Offset+uint64(e.Size)])
 		}
-		s.err(1236, "#HY000", "log event entry exceeded max_allowed_packet")
-		conn := serve(s.buf.Bytes(), pieces(piece))
+		s.Err(1236, "#HY000", "log event entry exceeded max_allowed_packet")
+		conn := hostiletest.Send(s.Bytes(), hostiletest.Pieces(piece))
 		sc := binlog.NewScanner(newPackets(conn, clock.System{}, time.Minute, 1<<16), 0)
 		events := 0
 		var err error
@@ -251,11 +201,11 @@ func TestScanPackets(t *testing.T) {
 
 // TestPacketAllocations: framing allocates nothing for an event.
 func TestPacketAllocations(t *testing.T) {
-	s := newServer()
+	s := hostiletest.NewPackets(1)
 	for range 256 {
-		s.event(make([]byte, 200))
+		s.Event(make([]byte, 200))
 	}
-	p := newPackets(&loop{data: s.buf.Bytes()}, clock.System{}, time.Minute, 1<<16)
+	p := newPackets(&loop{data: s.Bytes()}, clock.System{}, time.Minute, 1<<16)
 	b := make([]byte, 200)
 	n := testing.AllocsPerRun(10_000, func() {
 		if _, err := io.ReadFull(p, b); err != nil {

@@ -38,6 +38,9 @@
 //	kit          World: a primary and the program beside it. Cluster: servers that replicate. Proxy:
 //	             a network that fails. Tool: the program. Need and slots: what runs beside what
 //
+// A server that lies, stalls or breaks, for tests that need no real one, is internal/mysqld/hostiletest: unit tests
+// may import it too.
+//
 // Tests are of a tier: unit tests need no server (go test -short), scenarios run on one MariaDB and one
 // MySQL with TIDEMARK_TEST_TIER=scenario, and without it on all versions and storages that are installed, which is
 // the tier matrix. The code of a scenario is the same in each. A campaign is a counted test with a large TIDEMARK_N.

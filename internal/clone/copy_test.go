@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"tidemark/internal/clock"
+	"tidemark/internal/mysqld/hostiletest"
 )
 
 // fake is a donor that sends made-up packets.
@@ -27,18 +27,14 @@ type fake struct {
 func packet(code byte, payload ...byte) []byte { return append([]byte{code}, payload...) }
 
 func send(c net.Conn, p []byte) error {
-	n := len(p)
-	_, err := c.Write(append([]byte{byte(n), byte(n >> 8), byte(n >> 16), 0}, p...))
+	_, err := c.Write(hostiletest.Packet(0, p))
 	return err
 }
 
+// receive returns the next packet; nothing if there is none.
 func receive(c net.Conn) []byte {
-	var head [4]byte
-	if _, err := io.ReadFull(c, head[:]); err != nil {
-		return nil
-	}
-	p := make([]byte, int(head[0])|int(head[1])<<8|int(head[2])<<16)
-	if _, err := io.ReadFull(c, p); err != nil {
+	p, err := hostiletest.ReadPacket(c)
+	if err != nil {
 		return nil
 	}
 	return p
@@ -108,28 +104,11 @@ func (f *fake) serve(items []item) {
 	}
 }
 
-// pair returns both ends of a connection.
-func pair(t *testing.T) (ours, theirs net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if ours, err = net.Dial("tcp", l.Addr().String()); err == nil {
-		theirs, err = l.Accept()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ours, theirs
-}
-
 // copyFrom copies a fake donor.
 func copyFrom(t *testing.T, f *fake, items []item, silence time.Duration) ([]byte, Totals, error) {
 	var o Options
-	o.Data, f.data = pair(t)
-	o.Ack, f.ack = pair(t)
+	o.Data, f.data = hostiletest.Pair(t)
+	o.Ack, f.ack = hostiletest.Pair(t)
 	o.Clock, o.Silence = clock.System{}, silence
 	done := make(chan struct{})
 	go func() {
@@ -211,8 +190,8 @@ func TestCopyCancelled(t *testing.T) {
 	for _, fail := range []bool{false, true} {
 		f := &fake{cut: 11, hang: true}
 		var o Options
-		o.Data, f.data = pair(t)
-		o.Ack, f.ack = pair(t)
+		o.Data, f.data = hostiletest.Pair(t)
+		o.Ack, f.ack = hostiletest.Pair(t)
 		o.Clock = clock.System{}
 		go f.serve(append(whole()[:8], text(stateFiles, 0, 0, strings.Repeat("x", 2<<20), 2<<20)))
 		ctx, cancel := context.WithCancel(context.Background())
