@@ -120,15 +120,12 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, m.failed(j, err)
 	}
 	lost, torn, err := others.check(inspect)
-	switch lost, old := append(lost, inspect.Missing()...), append(others.redone, outdated(j.datadir, inspect.Heads())...); {
-	case err != nil:
+	if err != nil {
 		return Info{}, m.failed(j, err)
-	case len(lost) > 0:
-		return Info{}, m.lost(j, lost)
-	case len(old) > 0:
-		return Info{}, m.outdated(j, old)
-	case len(torn) > 0:
-		return Info{}, m.torn(j, torn)
+	}
+	lost, old := append(lost, inspect.Missing()...), append(others.redone, outdated(j.datadir, inspect.Heads())...)
+	if err := m.whole(j, lost, old, torn); err != nil {
+		return Info{}, err
 	}
 	consistent := m.Clock.Now().Add(j.server.ahead)
 	info, err := m.info(j, inspect)
@@ -138,6 +135,20 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	info.Consistent = consistent
 	info.File = j.server.binlogFile(info.Source.File)
 	return info, nil
+}
+
+// whole refuses a copy that lacks files, of which the log of Aria does not fit, or in which files are torn. The worst of it
+// is said.
+func (m *MariaDB) whole(j *job, lost, old, torn []string) error {
+	switch {
+	case len(lost) > 0:
+		return m.lost(j, lost)
+	case len(old) > 0:
+		return m.outdated(j, old)
+	case len(torn) > 0:
+		return m.torn(j, torn)
+	}
+	return nil
 }
 
 // program is how the tool is run.

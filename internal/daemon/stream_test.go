@@ -1,18 +1,12 @@
 package daemon
 
 import (
-	"errors"
 	"testing"
 	"time"
-
-	"go.uber.org/zap"
 
 	"tidemark/archiver"
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
-	"tidemark/internal/clock"
-	"tidemark/internal/config"
-	"tidemark/internal/durable"
 	"tidemark/internal/gtid"
 	"tidemark/replica"
 	"tidemark/storage/file"
@@ -30,14 +24,7 @@ func TestRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &config.Cluster{Name: "shop"}
-	cfg.Lease.TTL = time.Minute
-	c := newCluster(Options{Config: &config.Config{StateDir: t.TempDir()}, Log: zap.NewNop(), Clock: clock.System{}, FS: durable.OS{}}, cfg, store)
-	c.cat = cat
-	if err := errors.Join(c.turn(ctx, cat), c.open(ctx)); err != nil {
-		t.Fatal(err)
-	}
-	defer c.release()
+	c := opened(t, store, cat)
 	from, far := binlog.Point{File: "binlog.000002", Offset: 400}, binlog.Point{File: "binlog.000002", Offset: 1 << 32}
 	next := binlog.Point{File: "binlog.000003", Offset: 4}
 	reached := gtid.NewState([]gtid.GTID{{Server: 7, Seq: 9}})
