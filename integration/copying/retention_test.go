@@ -12,6 +12,8 @@ import (
 	"tidemark/internal/fault"
 )
 
+func TestMain(m *testing.M) { kit.Main(m) }
+
 // TestRetention lets base backups and log of an archive expire that is written to, killed again and again:
 // what is promised restores to what the server held, a base backup that is kept to its own end, what has
 // expired is refused, and the archive verifies at every moment. In the end the daemon does it by itself.
@@ -97,14 +99,15 @@ func (w *world) retention() {
 	}
 
 	w.Stop() // it goes on archiving, and does it by itself
-	w.Start()
+	w.StartAhead()
 	w.write(5)
 	w.run(fault.None, "keep", kept.ID, "--release")
 	w.run(fault.None, "backup")
 	w.Settle()
-	taken := time.Now()
+	before := w.Daemon.Last.LastExpiry.Succeeded
+	w.JumpClock()
 	w.Await("it deletes by itself", func(s kit.Status) bool {
-		return s.LastExpiry.Succeeded.After(taken) && s.LastExpiry.Error == "" && len(w.list().Bases) == 2
+		return s.LastExpiry.Succeeded.After(before) && s.LastExpiry.Error == "" && len(w.list().Bases) == 2
 	})
 	w.run(fault.None, "verify", "--data")
 	w.restored(w.url("archive"))

@@ -28,7 +28,8 @@
 //
 // A test waits for what it needs: World.Await for a status, World.Settle for the archive to hold all that
 // the primary has, Load.Wrote for so many transactions, Until for anything else. It does not sleep until
-// it is probably so. Intervals (the age of segments, heartbeats, graces) are short by configuration: Brisk.
+// it is probably so. Intervals (the age of segments, heartbeats, graces) are short by configuration: Brisk. Schedules,
+// whose least step is a minute, come when the test says so: World.StartAhead and World.JumpClock.
 //
 // # The rooms
 //

@@ -13,6 +13,8 @@ import (
 	"tidemark/internal/fault"
 )
 
+func TestMain(m *testing.M) { kit.Main(m) }
+
 // TestScheduled: run checks the archive by its schedule, each time another part of the data, of an encrypted
 // archive the stored bytes; a restart knows how that ended; and damage is an alarm in status and metrics.
 func TestScheduled(t *testing.T) {
@@ -23,15 +25,8 @@ func TestScheduled(t *testing.T) {
 	plain := kit.New(t, setup)
 	setup.Server, setup.SQL, setup.Encrypted = plain.Server, nil, true
 	worlds, what := []*kit.World{plain, kit.New(t, setup)}, []string{"data", "stored bytes"}
-	jumping := whoseClockJumps(t, plain.Tool)
-	start := func(w *kit.World) {
-		usual := w.Tool
-		w.Tool = jumping
-		w.Start()
-		w.Tool = usual
-	}
 	for i, w := range worlds {
-		start(w)
+		w.StartAhead()
 		w.AwaitBase()
 		for n := range 5 {
 			w.Server.Exec(fmt.Sprintf("INSERT INTO d.t VALUES (%d)", 5*i+n), "FLUSH BINARY LOGS")
@@ -51,7 +46,7 @@ func TestScheduled(t *testing.T) {
 		if err := os.Remove(found[0]); err != nil {
 			t.Fatal(err)
 		}
-		start(w)
+		w.StartAhead()
 		w.Await("a check is due", due)
 		if v := w.Daemon.Last.LastVerification; !strings.HasPrefix(v.What, what[i]) {
 			t.Errorf("after a restart: %+v", v)
@@ -80,7 +75,7 @@ func checked(w *kit.World, ok func(kit.Status) bool) kit.Verification {
 	w.T.Helper()
 	w.Await("a check is due", due)
 	if !ok(w.Daemon.Last) {
-		jumpClock(w.T, w.Daemon)
+		w.JumpClock()
 	}
 	w.Await("a check", ok)
 	return w.Daemon.Last.LastVerification

@@ -1,4 +1,4 @@
-package verifying
+package kit
 
 import (
 	"context"
@@ -10,19 +10,27 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/integration/kit"
 	"tidemark/internal/cli"
 	"tidemark/internal/config"
 	"tidemark/storage"
 	"tidemark/storage/file"
 )
 
-// envJumps makes this test's program be tidemark itself, with a clock that a signal puts forward: so that a
-// schedule, whose least step is a minute, need not be waited for.
-const envJumps = "TIDEMARK_TEST_CLOCK_JUMPS"
+// A schedule's least step is a minute. A test does not wait for it: it starts the program with StartAhead, and puts
+// its clock forward with JumpClock. The program is then the test binary itself, which only its TestMain can make of it:
+//
+//	func TestMain(m *testing.M) { kit.Main(m) }
 
-func TestMain(m *testing.M) {
-	if os.Getenv(envJumps) == "" {
+// envAhead makes a test binary be the program, with a clock that a signal puts forward.
+const envAhead = "TIDEMARK_TEST_CLOCK_JUMPS"
+
+// canBeTool is set where a process of this test binary can be the program.
+var canBeTool bool
+
+// Main runs the tests of a package, or is the program that StartAhead starts.
+func Main(m *testing.M) {
+	if os.Getenv(envAhead) == "" {
+		canBeTool = true
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -43,22 +51,30 @@ func openFile(_ context.Context, u *url.URL, _ config.Storage) (storage.Store, e
 	return file.Open(u.Path)
 }
 
-// whoseClockJumps is the program with such a clock.
-func whoseClockJumps(t *testing.T, k kit.Tool) kit.Tool {
-	t.Helper()
+// StartAhead is Start of a program whose clock is ahead, by less than a minute at first: it begins at a full minute. It
+// knows archives in directories only.
+func (w *World) StartAhead() {
+	w.T.Helper()
+	if !canBeTool {
+		w.T.Fatal("the TestMain of this package does not call kit.Main")
+	}
 	path, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	k.Path = path
-	return k.With(envJumps + "=1")
+	usual := w.Tool
+	w.Tool = w.Tool.With(envAhead + "=1")
+	w.Tool.Path = path
+	w.Start()
+	w.Tool = usual
 }
 
-// jumpClock puts the clock of such a program forward to the next minute.
-func jumpClock(t *testing.T, d *kit.Daemon) {
-	t.Helper()
-	if err := syscall.Kill(d.Pid(), syscall.SIGUSR1); err != nil {
-		t.Fatal(err)
+// JumpClock puts the clock of a program that StartAhead has started forward to the next minute. What is due then
+// happens at once.
+func (w *World) JumpClock() {
+	w.T.Helper()
+	if err := syscall.Kill(w.Daemon.Pid(), syscall.SIGUSR1); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
