@@ -35,6 +35,7 @@
 //
 //	servertest   real servers: start, kill, query; the versions and tiers
 //	workload     writes all that a binlog can hold, from a seed, and knows what a copy must hold
+//	ledger       what a server must hold after each transaction of its log, by its writers and its own tool
 //	forge        archives of a server's log without an archiver, cut as a test wants them
 //	kit          World: a primary and the program beside it. Cluster: servers that replicate. Proxy:
 //	             a network that fails. Tool: the program. Need and slots: what runs beside what

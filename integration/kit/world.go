@@ -58,6 +58,9 @@ var Brisk = []string{"segment: {max_age: 200ms}", "heartbeat: 1s"}
 // Password is that of the account that archives, unless its Setup has another.
 const Password = "secret"
 
+// PrimaryID is the server ID of a World's primary.
+const PrimaryID = 7
+
 // patience is how long an event may take that takes a second on a machine that does nothing else.
 const patience = 3 * time.Minute
 
@@ -70,7 +73,7 @@ func New(t *testing.T, s Setup) *World {
 		w.Server = servertest.Shared(t, s.Binaries, Password)
 		w.DB = w.Server.Database()
 	case w.Server == nil:
-		w.Server = servertest.Start(t, servertest.Options{ServerID: 7, Binaries: s.Binaries, Extra: s.Options})
+		w.Server = servertest.Start(t, servertest.Options{ServerID: PrimaryID, Binaries: s.Binaries, Extra: s.Options})
 		if w.Server.Binaries.Flavor == servertest.MySQL {
 			w.Server.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
 		}

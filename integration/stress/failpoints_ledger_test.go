@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
+	"tidemark/integration/kit/ledger"
 	"tidemark/integration/kit/servertest"
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
@@ -21,9 +22,9 @@ import (
 // scribes is how many write to the ledger at once.
 const scribes = 4
 
-// ledger is a table that several clients write, and which of their commits they saw succeed. Every
+// entries is a table that several clients write, and which of their commits they saw succeed. Every
 // transaction has a GTID that is known beforehand: its writer's own series, numbered from 1 without a hole.
-type ledger struct {
+type entries struct {
 	srv    *servertest.Server
 	acked  [scribes]atomic.Int64 // the last commit of each that succeeded, and with it all before
 	gate   sync.RWMutex          // held for reading during a transaction, for writing while nothing is written
@@ -33,11 +34,11 @@ type ledger struct {
 	over   atomic.Bool
 }
 
-// newLedger makes the table. Nothing is written before resume.
-func newLedger(t *testing.T, srv *servertest.Server, seed uint64) *ledger {
+// newEntries makes the table. Nothing is written before resume.
+func newEntries(t *testing.T, srv *servertest.Server, seed uint64) *entries {
 	t.Helper()
 	srv.Exec("CREATE DATABASE led", "CREATE TABLE led.entry (writer INT, seq BIGINT, v LONGTEXT, PRIMARY KEY (writer, seq)) ENGINE=InnoDB")
-	l := &ledger{srv: srv}
+	l := &entries{srv: srv}
 	l.pause()
 	t.Cleanup(l.end)
 	for w := range scribes {
@@ -56,7 +57,7 @@ func newLedger(t *testing.T, srv *servertest.Server, seed uint64) *ledger {
 }
 
 // end ends the writers, also those whose commits wait.
-func (l *ledger) end() {
+func (l *entries) end() {
 	l.over.Store(true)
 	for _, c := range l.conns {
 		if c != nil {
@@ -69,23 +70,17 @@ func (l *ledger) end() {
 	l.ended.Wait()
 }
 
-func (l *ledger) mysql() bool { return l.srv.Binaries.Flavor == servertest.MySQL }
-
-// gtid is that of a transaction.
-func (l *ledger) gtid(writer int, seq int64) string {
-	if l.mysql() {
-		return fmt.Sprintf("aaaaaaaa-0000-0000-0000-%012d:%d", writer, seq)
-	}
-	return fmt.Sprintf("%d-7-%d", 10+writer, seq)
+// series is that of a writer.
+func (l *entries) series(writer int) ledger.Series {
+	return ledger.Series{Flavor: l.srv.Binaries.Flavor, Writer: writer}
 }
 
 // write writes until the end.
-func (l *ledger) write(writer int, r *rand.Rand) error {
+func (l *entries) write(writer int, r *rand.Rand) error {
 	conn := l.conns[writer]
-	begin := "SET SESSION gtid_next='%[2]s'"
-	if !l.mysql() {
-		begin = "SET SESSION gtid_seq_no=%[1]d"
-		if _, err := conn.Execute(fmt.Sprintf("SET SESSION gtid_domain_id=%d", 10+writer)); err != nil {
+	series := l.series(writer)
+	if begin := series.Session(); begin != "" {
+		if _, err := conn.Execute(begin); err != nil {
 			return err
 		}
 	}
@@ -99,7 +94,7 @@ func (l *ledger) write(writer int, r *rand.Rand) error {
 		if r.IntN(200) == 0 {
 			size = r.IntN(700 << 10) // more than is gathered before a write
 		}
-		_, err := conn.Execute(fmt.Sprintf(begin, seq, l.gtid(writer, seq)))
+		_, err := conn.Execute(series.Next(seq))
 		if err == nil {
 			_, err = conn.Execute(fmt.Sprintf("INSERT INTO led.entry VALUES (%d, %d, REPEAT('%c', %d))", writer, seq, 'a'+r.IntN(26), size))
 		}
@@ -115,19 +110,19 @@ func (l *ledger) write(writer int, r *rand.Rand) error {
 }
 
 // resume lets the writers write.
-func (l *ledger) resume() {
+func (l *entries) resume() {
 	l.paused = false
 	l.gate.Unlock()
 }
 
 // pause waits for the transactions under way, and lets none begin.
-func (l *ledger) pause() {
+func (l *entries) pause() {
 	l.gate.Lock()
 	l.paused = true
 }
 
 // succeeded is how many commits of each writer succeeded.
-func (l *ledger) succeeded() (n [scribes]int64) {
+func (l *entries) succeeded() (n [scribes]int64) {
 	for w := range n {
 		n[w] = l.acked[w].Load()
 	}
@@ -220,10 +215,10 @@ func count(found map[string]int, name string, head uint64, start binlog.Point) e
 }
 
 // holds reports what of the ledger is missing or twice among transactions, "" for nothing.
-func (l *ledger) holds(found map[string]int, upTo [scribes]int64) string {
+func (l *entries) holds(found map[string]int, upTo [scribes]int64) string {
 	for w, last := range upTo {
 		for seq := int64(1); seq <= last; seq++ {
-			if g := l.gtid(w, seq); found[g] != 1 {
+			if g := l.series(w).GTID(seq); found[g] != 1 {
 				return fmt.Sprintf("%s, of %d that succeeded, is there %d times", g, last, found[g])
 			}
 		}

@@ -21,7 +21,7 @@ import (
 type mortal struct {
 	*kit.World
 	failing kit.Tool // the program with failpoints
-	ledger  *ledger
+	ledger  *entries
 	death   death
 }
 
@@ -39,7 +39,7 @@ func newMortal(t *testing.T, b servertest.Binaries, seed uint64) *mortal {
 	if m.failing.Path, err = kit.BuildFailpoints(); err != nil {
 		t.Fatal(err)
 	}
-	m.ledger = newLedger(t, m.Server, seed)
+	m.ledger = newEntries(t, m.Server, seed)
 	m.setUp("spool")
 	start(m.World)
 	m.AwaitBase()
