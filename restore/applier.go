@@ -80,6 +80,7 @@ type private struct {
 	srv     *mysqld.Server
 	conn    *mysqld.Conn
 	started bool // the SQL thread has been
+	hung    bool // it cannot be stopped, only killed
 }
 
 // halted stops the SQL thread, unless that has failed.
@@ -187,6 +188,7 @@ func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w 
 			moving = p.run.clock.Now()
 		}
 		if p.run.clock.Now().Sub(moving) > stuckAfter {
+			p.hung = true
 			return errStuck
 		}
 		if idle > 40 { // two seconds
@@ -221,15 +223,30 @@ func (p *private) broken(err error) error {
 	}
 }
 
+// stop drops the private account itself, durably: a server that is killed while it shuts down, as ctx ends, has it no more.
 func (p *private) stop(ctx context.Context) error {
+	if account := p.run.work.state.Account; account != "" {
+		drop := fmt.Sprintf("DROP USER IF EXISTS '%s'@'localhost'", account)
+		if err := p.conn.Exec(drop, "FLUSH TABLES", "FLUSH ENGINE LOGS"); err != nil {
+			return p.broken(err)
+		}
+	}
 	_ = p.conn.Close()
 	p.conn = nil
 	return p.srv.Stop(ctx)
 }
 
+// close ends a server that has not been stopped. While it answers, it is not left with the private account: a later start
+// of the same restore makes that anew.
 func (p *private) close() {
 	if p.conn != nil {
 		_ = p.conn.Close()
 	}
-	p.srv.Close()
+	if p.hung {
+		p.srv.Close()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	_ = p.srv.Stop(ctx) // at the latest then it is killed
 }

@@ -14,7 +14,11 @@ import (
 	"tidemark/integration/kit/servertest"
 	"tidemark/integration/kit/workload"
 	"tidemark/internal/fault"
+	"tidemark/restore"
 )
+
+// makeT makes the table to which rows adds.
+const makeT = "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY)"
 
 // archive is a primary that has executed the statements in one session, archived, with a base backup.
 func archive(t *testing.T, b servertest.Binaries, statements ...string) *kit.World {
@@ -133,4 +137,30 @@ func nextSecond(srv *servertest.Server) time.Time {
 func within(t *testing.T, name string) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), name)
+}
+
+// rows adds rows to d.t, each of them one transaction.
+func rows(w *kit.World, n int) {
+	w.T.Helper()
+	conn := w.Server.Conn()
+	defer conn.Close()
+	for range n {
+		execute(w.T, conn, "INSERT INTO d.t VALUES ()")
+	}
+}
+
+// backup takes a base backup and returns its ID.
+func backup(w *kit.World) string {
+	w.T.Helper()
+	var b struct{ ID string }
+	w.JSON(&b, "backup", "shop")
+	return b.ID
+}
+
+// planOf is the plan of a restore: the base backup that it begins with, and where it stops.
+func planOf(w *kit.World, args ...string) restore.Plan {
+	w.T.Helper()
+	var p restore.Plan
+	w.JSON(&p, append([]string{"restore", "shop", "--dry-run", "--target-dir", within(w.T, "planned")}, args...)...)
+	return p
 }

@@ -60,7 +60,7 @@ type Server struct {
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{o: o, exited: make(chan struct{})}
 	if err := s.start(ctx); err != nil {
-		s.Close()
+		s.abandon()
 		return nil, fmt.Errorf("start a private server on %s: %w", o.Datadir, err)
 	}
 	return s, nil
