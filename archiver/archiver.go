@@ -100,6 +100,8 @@ type Archiver struct {
 	mstate  *gtid.State      // binlog state after the last whole transaction
 	next    binlog.Point     // where the next event must begin; no file before the first
 	rotated string           // the file that the last ROTATE named, until it begins
+	ended   bool             // what came last ends its file as a server does that is not killed
+	cutOff  bool             // nothing ended the file before that of next
 	src     Source           // while streaming
 	stats   Stats
 	wake    *sync.Cond    // queue or stats changed

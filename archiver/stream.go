@@ -152,6 +152,9 @@ func (a *Archiver) stream(ctx context.Context, src Source, r Resume) error {
 			if what, err = ov.feed(ev, src); err != nil {
 				return err
 			}
+			if what != fresh {
+				a.ended = endsFile(ev.Type)
+			}
 			if what != dropped {
 				if err := a.goOn(ov, ev, what); err != nil {
 					return err
@@ -220,6 +223,10 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 		return err
 	}
 	body, events := src.Body(ev), o.tally.events
+	if err := a.checkListed(ev, body); err != nil {
+		return err
+	}
+	a.ended = endsFile(ev.Type)
 	boundary, err := o.tally.add(ev, body, a.mstate)
 	if err != nil {
 		return fmt.Errorf("event at %s:%d: %w", ev.File, ev.Offset, err)
@@ -274,7 +281,7 @@ func (a *Archiver) place(ev *binlog.Event) error {
 	default:
 		// The next file, after a ROTATE, a STOP, or a crash of the server. What the server had
 		// not finished when it crashed is dropped.
-		a.rotated = ""
+		a.rotated, a.cutOff = "", !a.ended
 		return a.seal()
 	}
 	return nil

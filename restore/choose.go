@@ -19,6 +19,7 @@ type chosen struct {
 	i        int         // index of the segment in which its position lies
 	offset   uint64      // in that segment's source file: where the log is applied from
 	position *gtid.State // of the base; MySQL: all that it holds at least
+	unlogged *gtid.State // of the base, and in no log; MySQL: all that it may hold
 	before   uint64      // transactions of that segment that it holds already
 }
 
@@ -123,5 +124,5 @@ func (h *history) checkBase(ctx context.Context, b *catalog.Base, i int) (*chose
 	if !pos.Covers(a.position) {
 		return nil, wrong(fmt.Errorf("it was taken at GTID position %s, and the log at %s is at %s", orNone(pos.String()), b.Source, a.position))
 	}
-	return &chosen{base: b, i: i, offset: b.Source.Offset, position: pos, before: a.before}, nil
+	return &chosen{base: b, i: i, offset: b.Source.Offset, position: pos, unlogged: pos.Without(a.position), before: a.before}, nil
 }

@@ -35,6 +35,14 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 		if b.Engine != engineClone && b.Engine != engineXtraBackup {
 			return nil, unknownEngine(b)
 		}
+		n, ok := h.find(b.Timeline, b.Segment)
+		if !ok || h.stretchOf(n).first != r.first { // equal GTIDs would prove nothing
+			continue
+		}
+		unlogged, err := h.unlogged(b, n)
+		if err != nil {
+			return nil, err
+		}
 		least, err := h.position(b.PositionMin)
 		if err != nil {
 			return nil, err
@@ -43,7 +51,7 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 		if err != nil {
 			return nil, err
 		}
-		if !stop.position.Covers(most) {
+		if most = most.Without(unlogged); !stop.position.Covers(most) {
 			continue
 		}
 		if t.kind == toTime && t.time.Before(b.Consistent) && stop.position.SamePosition(most) {
@@ -67,11 +75,11 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 			}
 			// Where it reaches what the base holds, however long nothing follows: so it is the same for every
 			// stop, and a restore may be resumed with another one.
-			if !least.Covers(after) || after.Covers(least) {
+			if !least.Covers(after) || after.Covers(least.Without(unlogged)) {
 				break
 			}
 		}
-		return &chosen{base: b, i: first, offset: h.segments[first].Source.Start, position: least}, nil
+		return &chosen{base: b, i: first, offset: h.segments[first].Source.Start, position: least, unlogged: unlogged}, nil
 	}
 	return nil, h.unreachable(t, h.before(i, why))
 }

@@ -15,6 +15,11 @@ func (h *history) findSet(ctx context.Context, t Target) (spot, error) {
 		_, end, err := h.locateOne(ctx, t)
 		return end, err
 	}
+	set, err := h.logged(t.set)
+	if err != nil {
+		return spot{}, err
+	}
+	t.set = set
 	for i, s := range h.segments {
 		after, err := h.position(s.After)
 		if err != nil {

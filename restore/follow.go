@@ -110,7 +110,8 @@ func (f *following) passed(t Target) bool {
 		return false
 	}
 	if t.set != nil {
-		return end.Covers(gtid.NewSetState(t.set))
+		set, err := f.h.logged(t.set)
+		return err == nil && end.Covers(gtid.NewSetState(set))
 	}
 	for _, g := range t.gtids {
 		if end.Position()[g.Domain].Seq < g.Seq {
@@ -229,10 +230,14 @@ func (h *history) extend(ctx context.Context) (bool, error) {
 	if list, err = h.c.Following(ctx, h.last()); err != nil {
 		return false, err
 	}
+	from := len(h.segments)
 	for _, s := range list {
 		h.keep(s, true)
 	}
 	h.stretches[len(h.stretches)-1].end = len(h.segments)
+	if err := h.keepGrowing(from); err != nil {
+		return false, err
+	}
 	h.head = head
 	return len(list) > 0, h.checkHead()
 }

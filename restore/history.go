@@ -78,7 +78,7 @@ func readHistory(ctx context.Context, c *catalog.Catalog, number uint32) (*histo
 			}
 		}
 	}
-	return h, nil
+	return h, h.keepGrowing(0)
 }
 
 // leave ends what was read of a timeline where the next one begins: there its log is cut if that goes
@@ -125,7 +125,11 @@ func (h *history) leave(ctx context.Context, next *catalog.Timeline) error {
 		return nil
 	}
 	cut, err := h.cut(ctx, s, end)
-	if err == nil && !cut.After.Equal(next.Position) {
+	same := false
+	if err == nil {
+		same, err = h.agrees(cut, next.Position)
+	}
+	if err == nil && !same {
 		err = fault.New(fault.Integrity, "read timeline", fmt.Sprint(next.Number), fmt.Errorf("it begins at GTID position %s, and the log of timeline %d there is at %s",
 			orNone(next.Position.GTID), next.Parent, orNone(cut.After.GTID))).WithHint("Run `tidemark verify --data` to see everything that is damaged.")
 	}

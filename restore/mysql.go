@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
@@ -89,12 +88,7 @@ func (m *mysql) checkBase() error {
 	p := m.run.plan
 	// Which of the transactions that were under way a clone holds shows only here.
 	m.run.Log.Info("the base backup is read", zap.String("base", p.base.ID), zap.Stringer("gtid_executed", at))
-	if !at.Covers(p.start) || !p.position.Covers(at) {
-		return fault.New(fault.Integrity, "use base backup", p.base.ID,
-			fmt.Errorf("it holds %s, and its manifest says at least %s and at most %s", orNone(at.String()), orNone(p.start.String()), p.base.PositionMax.GTID)).
-			WithHint("Run `tidemark verify`, and choose another base backup by a target before this one.")
-	}
-	return nil
+	return p.settleStart(at)
 }
 
 // settle writes the log of InnoDB, which the server's options let wait, and with all the tables of other

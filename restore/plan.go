@@ -59,6 +59,7 @@ type Plan struct {
 	from      uint64             // offset in the first one's source file at which the log is applied from
 	position  *gtid.State        // at the stop
 	start     *gtid.State        // at the base; MySQL: what it holds at least
+	unlogged  *gtid.State        // of the base, and in no log; MySQL: all that it may hold
 	serverIDs []uint32           // that occur in the log, ascending
 	following *following         // nil if the restore ends at the stop
 }
@@ -196,7 +197,7 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 	}
 	h.chosen = from
 	b := from.base
-	p.base, p.start, p.from, p.segments = b, from.position, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
+	p.base, p.start, p.unlogged, p.from, p.segments = b, from.position, from.unlogged, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion
 	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes, Kept: h.kept(from.i),
 		Position: Point{Timeline: b.Timeline, Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
@@ -211,6 +212,9 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 		p.Stop.GTID = p.position.String()
 	}
 	p.count(h, from, stop.i, end)
+	if err := p.warnUnlogged(h, from); err != nil {
+		return err
+	}
 	if p.Transactions > 0 {
 		if p.LastApplied, err = h.lastBefore(ctx, stop.i, end); err != nil {
 			return err

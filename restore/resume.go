@@ -90,9 +90,10 @@ func (r *run) locate(ctx context.Context, pos *gtid.State) (from checkpoint, why
 		switch {
 		case !pos.Covers(recorded):
 			return from, fmt.Sprintf("its server is at %s, and was at %s before", pos, recorded), nil
-		case !r.plan.position.Covers(pos):
+		case !r.plan.position.Covers(pos.Without(r.plan.unlogged)):
 			return from, "it has applied transactions behind this target", nil
 		}
+		r.plan.position.Advance(pos)
 		return from, "", nil
 	}
 	from.Ahead, why, err = r.ahead(ctx, from, recorded.Position(), pos.Position())

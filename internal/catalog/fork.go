@@ -358,11 +358,17 @@ func (c *Catalog) Lineage(ctx context.Context, number uint32) ([]*Timeline, erro
 	return list, nil
 }
 
-// SamePosition reports whether a position as a server writes it is that of a log.
-func SamePosition(f gtid.Flavor, text string, s *gtid.State) (bool, error) {
+// SamePosition reports whether a position as a server writes it is that of a log. unlogged is what of MySQL's
+// is in no log.
+func SamePosition(f gtid.Flavor, text string, s *gtid.State, unlogged *gtid.Set) (bool, error) {
 	if f == gtid.MySQL {
 		set, err := gtid.ParseSet(text)
-		return err == nil && s.Set() != nil && set.Equal(s.Set()), err
+		if err != nil || s.Set() == nil {
+			return false, err
+		}
+		all := set.ContainsSet(s.Set())
+		set.Subtract(unlogged)
+		return all && s.Set().ContainsSet(set), nil
 	}
 	p, err := gtid.ParsePosition(text)
 	return err == nil && p.Equal(s.Position()), err

@@ -16,6 +16,7 @@ import (
 	"tidemark/internal/catalog"
 	"tidemark/internal/config"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 	"tidemark/replica"
 )
 
@@ -28,6 +29,7 @@ var (
 // course is how the next connection is made, after what happened to the last ones.
 type course struct {
 	next     binlog.Point   // the beginning of the next file, where the one that holds our end is torn behind it
+	unlogged *gtid.Set      // what a server need not send, as base backups hold it and no log does; nil: it was not asked for
 	byGTID   bool           // the file that held our end was purged, and the log goes on right behind it
 	avoid    config.Address // the primary, while another host may still have what it has purged
 	diverged time.Time      // since when the primary has another history, or has purged what we need; zero: it has not
@@ -81,6 +83,14 @@ func (c *cluster) stream(ctx context.Context) error {
 				continue
 			}
 			parts = errors.Is(err, replica.ErrPurged) || errors.Is(err, replica.ErrDiverged)
+		case errors.Is(err, replica.ErrPurged) && on.unlogged == nil:
+			again, uerr := c.readUnlogged(ctx, &on)
+			if again {
+				continue
+			}
+			if parts = uerr == nil; !parts {
+				err = fmt.Errorf("%w; %w", err, uerr)
+			}
 		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
 			parts = true
 		case errors.Is(err, replica.ErrDuplicateID):
@@ -173,10 +183,36 @@ func (c *cluster) vanished(ctx context.Context, why error) (byGTID bool, _ error
 	if err != nil {
 		return false, err
 	}
-	if same, err := catalog.SamePosition(c.cat.Cluster.Flavor, start, resume.Reached); same || err != nil {
+	var unlogged *gtid.Set
+	if c.cat.Cluster.Flavor == gtid.MySQL {
+		if unlogged, err = c.cat.Unlogged(ctx, c.timeline.Number); err != nil {
+			return false, err
+		}
+	}
+	if same, err := catalog.SamePosition(c.cat.Cluster.Flavor, start, resume.Reached, unlogged); same || err != nil {
 		return same, err
 	}
 	return false, fault.New(fault.Primary, "go on at", resume.From.String(), fmt.Errorf("%w: %w", replica.ErrPurged, why))
+}
+
+// readUnlogged finds out what a server need not send although it has purged it: what base backups hold and no log ever
+// did. It reports whether there is any, so that the server is worth being asked again.
+func (c *cluster) readUnlogged(ctx context.Context, on *course) (bool, error) {
+	on.unlogged = new(gtid.Set)
+	if c.cat.Cluster.Flavor != gtid.MySQL {
+		return false, nil
+	}
+	unlogged, err := c.cat.Unlogged(ctx, c.timeline.Number)
+	if err != nil {
+		on.unlogged = nil
+		return false, err
+	}
+	on.unlogged = unlogged
+	if unlogged.Empty() {
+		return false, nil
+	}
+	c.log.Info("what the server has purged may never have been in a log: it is asked again", zap.Stringer("gtids", unlogged))
+	return true, nil
 }
 
 // older reports whether a binlog file comes before another one of the same name.
@@ -219,7 +255,13 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 	c.mu.Unlock()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) { return c.request(ctx, o, s, &resume, on) }, c.o.Clock)
+	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) {
+		r, err := c.request(ctx, o, s, &resume, on)
+		if err == nil && resume.Other {
+			r.After = c.goOnAfter(resume.Reached, on)
+		}
+		return r, err
+	}, c.o.Clock)
 	if err != nil {
 		return err
 	}

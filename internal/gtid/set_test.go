@@ -184,3 +184,43 @@ func TestSetState(t *testing.T) {
 		t.Error("flavors are confused")
 	}
 }
+
+// TestFollowSets: what a MySQL server lists is added to what was archived, also where it lists less than that.
+func TestFollowSets(t *testing.T) {
+	const a, b = "aaaaaaaa-0000-0000-0000-00000000000a:", "bbbbbbbb-0000-0000-0000-00000000000b:"
+	parse := func(text string) *State {
+		set, err := ParseSet(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return NewSetState(set)
+	}
+	for _, c := range []struct{ was, listed, want string }{
+		{"", a + "1-10", a + "1-10"},
+		{a + "1-10", a + "1-10", a + "1-10"},
+		{a + "1-10", a + "6-10", a + "1-10"},
+		{a + "1-10", a + "6-12," + b + "1:tag:1-3", a + "1-12," + b + "1:tag:1-3"},
+	} {
+		s, listed := parse(c.was), parse(c.listed)
+		s.Follow(listed)
+		if s.Add(GTID{UUID: UUID{1}, Seq: 1}); listed.String() != c.listed {
+			t.Errorf("what was listed is %s now", listed)
+		}
+		if got := s.Without(parse("01000000-0000-0000-0000-000000000000:1")); got.String() != c.want {
+			t.Errorf("%s, then a file with %s: %s, expected %s", c.was, c.listed, got, c.want)
+		}
+	}
+	s := parse(a + "1-10")
+	if s.Follow(NewState([]GTID{{Server: 1, Seq: 1}})); s.String() != a+"1-10" {
+		t.Errorf("after a list of MariaDB's: %s", s)
+	}
+}
+
+// TestWithout: of MariaDB, what a server knows beside a log are domains.
+func TestWithout(t *testing.T) {
+	s := NewState([]GTID{{Domain: 0, Server: 1, Seq: 5}, {Domain: 2, Server: 1, Seq: 7}, {Domain: 3, Server: 1, Seq: 1}})
+	log := NewState([]GTID{{Domain: 0, Server: 1, Seq: 4}, {Domain: 3, Server: 2, Seq: 9}, {Domain: 4, Server: 2, Seq: 9}})
+	if got := s.Without(log); got.String() != "2-1-7" || s.String() != "0-1-5,2-1-7,3-1-1" {
+		t.Errorf("%s without %s: %s", s, log, got)
+	}
+}

@@ -102,10 +102,21 @@ func (s *State) Revert(u Undo) {
 	}
 }
 
-// Follow makes s what the head of the next binlog file lists. MariaDB, killed while it writes a transaction,
-// may list a domain in the file that it begins then as it was some transactions earlier (10.11, 11.8); what is
-// in the log already stays in it.
+// Follow brings s to what the head of the next binlog file lists, as the server has it.
+//
+// MySQL lists what its own log has held. A server that was filled with a copy of another one lists less than was
+// archived from that one, and nothing is undone by that: the set only grows.
+//
+// MariaDB's list replaces the state, so that a domain that was deleted (FLUSH BINARY LOGS DELETE_DOMAIN_ID) leaves it.
+// Killed while it writes a transaction, MariaDB may list a domain in the file that it begins then as it was some
+// transactions earlier (10.11, 11.8); what is in the log already stays in it.
 func (s *State) Follow(listed *State) {
+	if s.set != nil || listed.set != nil {
+		if s.set != nil && listed.set != nil {
+			s.set.Union(listed.set)
+		}
+		return
+	}
 	was := *s
 	*s = *listed
 	for domain, g := range was.tip {
@@ -177,6 +188,18 @@ func (s *State) Covers(t *State) bool {
 		}
 	}
 	return true
+}
+
+// Without returns what a server at s has that a log at t knows nothing of: MySQL's transactions, MariaDB's domains.
+func (s *State) Without(t *State) *State {
+	if s.set != nil {
+		rest := s.set.Clone()
+		if t.set != nil {
+			rest.Subtract(t.set)
+		}
+		return NewSetState(rest)
+	}
+	return NewState(slices.DeleteFunc(s.List(), func(g GTID) bool { return !t.Tip(g.Domain).IsZero() }))
 }
 
 // Advance makes s the position of a replica at s that has applied a log up to t.

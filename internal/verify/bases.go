@@ -29,6 +29,25 @@ func (b *base) mayBegin(s *catalog.Segment) bool {
 	return err == nil && least.ContainsSet(before)
 }
 
+// holds reports whether the copy has all that the log has at its position. It may have more, which is in no log: what a
+// MySQL server was filled with, and domains that a MariaDB server knows as a replica.
+func (b *base) holds(log catalog.Position) bool {
+	if b.Flavor == gtid.MySQL {
+		most, err := gtid.ParseSet(b.PositionMax.GTID)
+		if err != nil {
+			return false
+		}
+		at, err := gtid.ParseSet(log.GTID)
+		return err == nil && most.ContainsSet(at)
+	}
+	held, err := gtid.ParsePosition(b.PositionMax.GTID)
+	if err != nil {
+		return false
+	}
+	at, err := gtid.ParsePosition(log.GTID)
+	return err == nil && gtid.NewState(held.List()).Covers(gtid.NewState(at.List()))
+}
+
 // readBases reads the manifests of the base backups and has their parts checked.
 func (v *verifier) readBases() ([]*base, error) {
 	var list []*base
@@ -98,7 +117,7 @@ func (v *verifier) checkBases(bases []*base) {
 			v.add(Damage, b.key, kindInconsistent, "its position %s is not in segment %s (%s to %s)", b.Source, s.Name(), s.Source.StartPoint(), s.Source.EndPoint())
 		case !b.from:
 			v.add(Damage, b.key, kindInconsistent, "the log between its bounds, which it may lack, is missing before segment %s: it cannot be rolled forward", s.Name())
-		case b.Source.Offset == s.Source.End && b.PositionMin.Equal(b.PositionMax) && b.PositionMax.GTID != s.After.GTID:
+		case b.Source.Offset == s.Source.End && !b.holds(s.After):
 			v.add(Damage, b.key, kindInconsistent, "its position is %q, and %q where it lies in the log", b.PositionMax.GTID, s.After.GTID)
 		}
 	}

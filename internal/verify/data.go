@@ -104,7 +104,7 @@ func (c *recount) add(ev *binlog.Event, body []byte) error {
 			return err
 		}
 		if listed != nil {
-			c.state.Follow(listed)
+			c.follow(listed)
 		}
 	}
 	if ev.Last && ev.End {
@@ -114,6 +114,16 @@ func (c *recount) add(ev *binlog.Event, body []byte) error {
 		c.time(c.begun)
 	}
 	return nil
+}
+
+// follow takes in what a file lists as having come before it. Earlier archivers took only that for what came before,
+// also on a MySQL server that lists less than was archived from another one.
+func (c *recount) follow(listed *gtid.State) {
+	if after, err := gtid.ParseSet(c.seg.After.GTID); c.state.Set() != nil && err == nil && !after.ContainsSet(c.state.Set()) {
+		c.state = listed
+		return
+	}
+	c.state.Follow(listed)
 }
 
 func (c *recount) time(t time.Time) {

@@ -384,7 +384,7 @@ func (x *Gap) GetNoticed() *timestamppb.Timestamp {
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// MariaDB: the slave position, the last GTID of every domain, "0-1-5,1-2-7", domains ascending.
-	// MySQL: the whole set, gtid_purged included.
+	// MySQL: the whole set that the log has held, or that a server has executed.
 	Gtid string `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
 	// MariaDB: the binlog state, every (domain, server) pair, in the order of a GTID_LIST event.
 	BinlogState   []string `protobuf:"bytes,2,rep,name=binlog_state,json=binlogState,proto3" json:"binlog_state,omitempty"`
