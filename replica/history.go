@@ -100,6 +100,16 @@ func (h *History) HasAll(s *gtid.State) bool {
 	return true
 }
 
+// HasDomainsBeside reports whether a MariaDB server has transactions in its binlog of domains that a position does not name.
+func (h *History) HasDomainsBeside(s *gtid.State) bool {
+	for w := range h.binlog {
+		if s.Tip(w.domain).IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 // Lacks returns which transactions at the end of a log the server does not have, as text; "" if it has
 // them all.
 func (h *History) Lacks(s *gtid.State) string {

@@ -130,6 +130,7 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		r.work.state.Applied = s.feed.checkpoint()
 	}
 	r.report.LogBytes = r.plan.LogBytes
+	r.reached = s.feed.pos.Clone()
 	return nil
 }
 

@@ -119,6 +119,9 @@ func (m *mariadb) end() error {
 	if err := m.conn.Exec("STOP SLAVE", "RESET SLAVE ALL"); err != nil {
 		return err
 	}
+	if err := m.forget(at); err != nil {
+		return err
+	}
 	after, err := m.disabledEvents(mariadbDisabled)
 	if err != nil {
 		return err
@@ -130,6 +133,19 @@ func (m *mariadb) end() error {
 	}
 	m.prepared(rows)
 	return nil
+}
+
+// forget sets the server's position to that of the log where they differ: in domains that were deleted from it (FLUSH
+// BINARY LOGS DELETE_DOMAIN_ID) before the stop, or that another server's log names again.
+func (m *mariadb) forget(at *gtid.State) error {
+	want := m.run.plan.position
+	if at.SamePosition(want) {
+		return nil
+	}
+	if err := m.run.work.save(); err != nil { // that nothing is left to apply: the position tells no more
+		return err
+	}
+	return m.conn.Exec(fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", want))
 }
 
 func (m *mariadb) halt() error { return m.halted("STOP SLAVE SQL_THREAD", "SHOW SLAVE STATUS") }

@@ -197,13 +197,19 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 	}
 	h.chosen = from
 	b := from.base
+	if err := h.nameDeleted(from, end.position); err != nil {
+		return err
+	}
 	p.base, p.start, p.unlogged, p.from, p.segments = b, from.position, from.unlogged, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion
 	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes, Kept: h.kept(from.i),
 		Position: Point{Timeline: b.Timeline, Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
 
-	// Domains that only the backed up server knew, as a replica of another one, stay as they were.
-	p.position = p.start.Clone()
+	// Domains that only the backed up server knew, as a replica of another one, stay as they were. Others are as the
+	// log has them at the stop, where one may have been deleted.
+	if p.position = p.start.Clone(); b.Flavor == gtid.MariaDB {
+		p.position = p.unlogged.Clone()
+	}
 	p.position.Advance(end.position)
 	place := at(s, end.boundary)
 	p.Stop = Point{Timeline: place.timeline, Segment: place.number, File: s.Source.File, Offset: end.boundary, GTID: p.position.String()}

@@ -93,6 +93,29 @@ func (h *history) logged(set *gtid.Set) (*gtid.Set, error) {
 	return rest, nil
 }
 
+// nameDeleted adds to the position of MariaDB's base backup the domains that it holds without naming them, as they were
+// deleted from the log before it, and that another server's list brings back before the stop.
+func (h *history) nameDeleted(from *chosen, stop *gtid.State) error {
+	if h.c.Cluster.Flavor != gtid.MariaDB {
+		return nil
+	}
+	for _, g := range stop.Without(from.position).List() {
+		for i := from.i - 1; i >= h.stretchOf(from.i).first; i-- {
+			after, err := h.position(h.segments[i].After)
+			if err != nil {
+				return err
+			}
+			if tip := after.Tip(g.Domain); !tip.IsZero() {
+				if tip == g {
+					from.position.Add(g)
+				}
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // warnUnlogged warns of what a base backup behind the chosen one holds that no log does, and the chosen one does not: it
 // may have been done before the target. That is not known of a server.
 func (p *Plan) warnUnlogged(h *history, from *chosen) error {

@@ -75,9 +75,10 @@ func (r *Report) goOn(p *Plan) {
 }
 
 // pause fills in what is known when a restore that follows was told to stop.
-func (r *Report) pause(p *Plan, position, fragile string) {
+func (r *Report) pause(p *Plan, at *gtid.State, fragile string) {
+	position := at.String()
 	r.Paused, r.GTID = true, position
-	if position == p.position.String() {
+	if at.Covers(p.position) {
 		r.LastApplied = p.LastApplied
 	} else {
 		r.FirstNotApplied = nil

@@ -27,6 +27,7 @@ import (
 	"tidemark/internal/clock"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
+	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
@@ -65,6 +66,7 @@ type run struct {
 	tracker *tracker
 	threads *threads
 	report  *Report
+	reached *gtid.State // the server's position when all of the plan is applied
 }
 
 // Run carries out a plan. It returns a report also with an error, saying how far it came. A failed

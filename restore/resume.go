@@ -96,6 +96,9 @@ func (r *run) locate(ctx context.Context, pos *gtid.State) (from checkpoint, why
 		r.plan.position.Advance(pos)
 		return from, "", nil
 	}
+	if from.place().compare(r.plan.end()) == 0 && pos.SamePosition(r.plan.position) {
+		return from, "", nil // killed behind the end, where domains that were deleted leave the position
+	}
 	from.Ahead, why, err = r.ahead(ctx, from, recorded.Position(), pos.Position())
 	return from, why, err
 }

@@ -115,6 +115,6 @@ func (r *run) pause(s *session) error {
 		return err
 	}
 	st.Unsynced = false
-	r.report.pause(r.plan, at.String(), st.Fragile)
+	r.report.pause(r.plan, at, st.Fragile)
 	return errors.Join(r.work.save(), r.work.removeDirs())
 }

@@ -258,7 +258,7 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) {
 		r, err := c.request(ctx, o, s, &resume, on)
 		if err == nil && resume.Other {
-			r.After = c.goOnAfter(resume.Reached, on)
+			r.After, err = c.goOnAfter(ctx, o, resume.Reached, on)
 		}
 		return r, err
 	}, c.o.Clock)
