@@ -40,7 +40,8 @@ func TestListed(t *testing.T) {
 		if err := arch.place(event(binlog.TypeFormatDescription, 4)); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if err := arch.checkListed(event(binlog.TypePreviousGTIDs, 127), listed.Encode()); errors.Is(err, ErrDiverged) != c.lost || err != nil && !c.lost {
+		err = arch.checkListed(event(binlog.TypePreviousGTIDs, 127), listed.Encode())
+		if errors.Is(err, ErrDiverged) != c.lost || err != nil && !c.lost {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

@@ -76,9 +76,10 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 	if err != nil {
 		return m.broken(err)
 	}
-	r.report.Transactions, r.report.LogBytes = from.Transactions, min(from.Bytes, r.plan.LogBytes)
+	had := s.feed.had
+	r.report.Transactions, r.report.LogBytes = had, r.bytesOf(from, had)
 	r.tracker.total(r.plan.LogBytes, r.plan.Transactions)
-	r.tracker.from(r.report.LogBytes, from.Transactions)
+	r.tracker.from(r.report.LogBytes, had)
 	before := from
 	for {
 		b, err := s.feed.next(ctx)
@@ -118,8 +119,9 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		r.report.Batches++
 		r.report.Threads = r.threads.chosen()
 		before = b.end
-		r.report.Transactions, r.report.LogBytes, r.report.GTID = before.Transactions, min(before.Bytes, r.plan.LogBytes), before.GTID
-		r.tracker.reached(r.report.LogBytes, before.Transactions)
+		r.report.Transactions, r.report.GTID = max(had, before.Transactions), before.GTID
+		r.report.LogBytes = max(r.report.LogBytes, min(before.Bytes, r.plan.LogBytes))
+		r.tracker.reached(r.report.LogBytes, r.report.Transactions)
 	}
 	// What follows the last batch, the server had already.
 	if r.report.Transactions = s.feed.applied; r.report.Transactions != r.plan.Transactions {
@@ -132,6 +134,17 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 	r.report.LogBytes = r.plan.LogBytes
 	r.reached = s.feed.pos.Clone()
 	return nil
+}
+
+// bytesOf estimates how much of the log so many transactions are, which lie between a checkpoint and the end of what the
+// server was given.
+func (r *run) bytesOf(from checkpoint, transactions uint64) int64 {
+	bytes, to := from.Bytes, r.work.state.HandedTo
+	if transactions > from.Transactions && to.Transactions >= transactions {
+		part := float64(transactions-from.Transactions) / float64(to.Transactions-from.Transactions)
+		bytes += int64(part * float64(max(0, to.Bytes-from.Bytes)))
+	}
+	return min(bytes, r.plan.LogBytes)
 }
 
 // note makes warnings of what is to be said of the log, also when the restore is resumed.

@@ -41,6 +41,7 @@ type feed struct {
 	files   int        // written so far
 	sent    int        // batches
 	from    checkpoint
+	had     uint64 // transactions that the server has at the beginning
 	fragile fragile
 
 	// Up to the last boundary:
@@ -62,7 +63,7 @@ type feed struct {
 func (r *run) newFeed(from checkpoint, pos *gtid.State) *feed {
 	return &feed{c: r.c, plan: r.plan, fsys: r.FS, dir: r.work.stageDir(), user: r.user,
 		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*9/32, 64<<10),
-		batches: make(chan *batch), now: new(batch), from: from,
+		batches: make(chan *batch), now: new(batch), from: from, had: from.Transactions,
 		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead), xids: newXALog()}
 }
 
@@ -149,7 +150,7 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 		}
 		// Its source was encrypted, and what is archived is not: a server would begin to decrypt.
 		if !f.skipping && ev.Type != binlog.TypeStartEncryption {
-			if ev.First && !binlog.Atomic(ev, r.Body(ev)) {
+			if ev.First && !f.holds() && !binlog.Atomic(ev, r.Body(ev)) {
 				if err := f.beginFragile(ctx, r.Format()); err != nil {
 					return err
 				}

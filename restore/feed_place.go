@@ -16,6 +16,9 @@ func (f *feed) track(ev *binlog.Event) {
 	}
 }
 
+// holds reports whether the server is known to have the open transaction, and passes over it: MySQL does that itself.
+func (f *feed) holds() bool { return f.pos.Set() != nil && f.pos.Set().Contains(f.pending) }
+
 // passed counts an event or fragment that has been written or left out.
 func (f *feed) passed(ctx context.Context, ev *binlog.Event) error {
 	if ev.Last && ev.End {

@@ -133,8 +133,8 @@ func (p *Plan) warnUnlogged(h *history, from *chosen) error {
 			return err
 		}
 		if more := u.Without(from.unlogged); !more.Empty() {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("base backup %s, which is later than %s, holds %s, which is in no log: what the primary was filled with in between, or did without its binlog, is not restored",
-				b.ID, from.base.ID, more))
+			p.Warnings = append(p.Warnings, fmt.Sprintf("base backup %s, which is later than %s, holds %s, which is in no log: "+
+				"what the primary was filled with in between, or did without its binlog, is not restored", b.ID, from.base.ID, more))
 			return nil
 		}
 	}
@@ -148,7 +148,8 @@ func (p *Plan) settleStart(at *gtid.State) error {
 	most.Advance(p.unlogged)
 	if !at.Covers(p.start) || !most.Covers(at) {
 		return fault.New(fault.Integrity, "use base backup", p.base.ID,
-			fmt.Errorf("it holds %s, and its manifest says at least %s and at most %s", orNone(at.String()), orNone(p.start.String()), p.base.PositionMax.GTID)).
+			fmt.Errorf("it holds %s, and its manifest says at least %s and at most %s",
+				orNone(at.String()), orNone(p.start.String()), p.base.PositionMax.GTID)).
 			WithHint("Run `tidemark verify`, and choose another base backup by a target before this one.")
 	}
 	p.position.Advance(at)

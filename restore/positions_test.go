@@ -44,7 +44,8 @@ func mysqlLog(t *testing.T, afters ...string) *history {
 		if i == 0 || strings.HasPrefix(after, "|") {
 			h.stretches = append(h.stretches, stretch{first: i})
 		}
-		s := &catalog.Segment{Timeline: timeline, First: uint64(i + 1), Last: uint64(i + 1), Before: before, After: mysqlPosition(t, strings.Trim(after, "|")), Transactions: 5,
+		s := &catalog.Segment{Timeline: timeline, First: uint64(i + 1), Last: uint64(i + 1), Transactions: 5,
+			Before: before, After: mysqlPosition(t, strings.Trim(after, "|")),
 			Source: catalog.Source{File: fmt.Sprintf("binlog.%06d", i+1), Start: 4, End: 1000}}
 		h.segments, before = append(h.segments, s), s.After
 		h.stretches[len(h.stretches)-1].end = i + 1
@@ -59,8 +60,9 @@ func mysqlLog(t *testing.T, afters ...string) *history {
 func (h *history) add(t *testing.T, i int, least, most string) {
 	t.Helper()
 	s := h.segments[i]
-	h.bases = append(h.bases, &catalog.Base{ID: fmt.Sprintf("b%d", len(h.bases)+1), Engine: engineClone, Flavor: gtid.MySQL, Timeline: s.Timeline, Segment: s.First,
-		Source: s.Source.EndPoint(), PositionMin: mysqlPosition(t, least), PositionMax: mysqlPosition(t, most), Consistent: time.Unix(int64(i), 0)})
+	h.bases = append(h.bases, &catalog.Base{ID: fmt.Sprintf("b%d", len(h.bases)+1), Engine: engineClone, Flavor: gtid.MySQL,
+		Timeline: s.Timeline, Segment: s.First, Source: s.Source.EndPoint(), Consistent: time.Unix(int64(i), 0),
+		PositionMin: mysqlPosition(t, least), PositionMax: mysqlPosition(t, most)})
 }
 
 func TestChooseUnlogged(t *testing.T) {
@@ -193,5 +195,21 @@ func TestWarnUnlogged(t *testing.T) {
 	p = new(Plan)
 	if err := p.warnUnlogged(h, &chosen{base: h.bases[1], i: 1, unlogged: mysqlState(t, "u:1-12")}); err != nil || len(p.Warnings) > 0 {
 		t.Errorf("%q, %v", p.Warnings, err)
+	}
+}
+
+// TestFeedHolds: MySQL passes over what it has; MariaDB has nothing of what it is fed.
+func TestFeedHolds(t *testing.T) {
+	f := &feed{pos: mysqlState(t, "a:1-5"), pending: gtid.GTID{Seq: 5}}
+	f.pending.UUID, _ = gtid.ParseUUID("aaaaaaaa-0000-0000-0000-00000000000a")
+	if !f.holds() {
+		t.Error("a:5 is not known to be there")
+	}
+	if f.pending.Seq = 6; f.holds() {
+		t.Error("a:6 is known to be there")
+	}
+	f = &feed{pos: gtid.NewState([]gtid.GTID{{Server: 1, Seq: 5}}), pending: gtid.GTID{Server: 1, Seq: 5}}
+	if f.holds() {
+		t.Error("0-1-5 is passed over")
 	}
 }

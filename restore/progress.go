@@ -97,7 +97,7 @@ func (t *tracker) from(bytes int64, transactions uint64) {
 
 // reached says what the phase has done so far.
 func (t *tracker) reached(bytes int64, transactions uint64) {
-	t.now.Bytes, t.now.Transactions = bytes, transactions
+	t.now.Bytes, t.now.Transactions = max(bytes, t.had.Bytes), max(transactions, t.had.Transactions)
 	now := t.clock.Now()
 	if now.Sub(t.told) < between {
 		return

@@ -55,7 +55,7 @@ type PhaseTime struct {
 // Resumed says where a restore went on that had been interrupted.
 type Resumed struct {
 	GTID         string `json:"gtid"`         // the position of the server
-	Transactions uint64 `json:"transactions"` // of the log that it had applied at least
+	Transactions uint64 `json:"transactions"` // of the log that it had applied, or its base backup holds
 }
 
 // HasWarnings reports whether the report holds something that needs a look.

@@ -60,9 +60,13 @@ func (r *run) reopen(ctx context.Context) (s *session, why string, err error) {
 		if from, why, err = r.locate(ctx, at); err != nil || why != "" {
 			return err
 		}
-		*r.report.Resumed = Resumed{GTID: at.String(), Transactions: from.Transactions}
-		r.Log.Info("an interrupted restore is resumed", zap.String("target_dir", r.work.target), zap.Stringer("gtid", at))
-		s.feed = r.newFeed(from, at).start(ctx)
+		s.feed = r.newFeed(from, at)
+		if s.feed.had, err = r.had(ctx, from, at); err != nil {
+			return err
+		}
+		*r.report.Resumed = Resumed{GTID: at.String(), Transactions: s.feed.had}
+		r.Log.Info("an interrupted restore is resumed", zap.String("target_dir", r.work.target), zap.Stringer("gtid", at), zap.Uint64("transactions", s.feed.had))
+		s.feed.start(ctx)
 		return s.tell()
 	})
 	if err != nil || why != "" {
@@ -101,6 +105,40 @@ func (r *run) locate(ctx context.Context, pos *gtid.State) (from checkpoint, why
 	}
 	from.Ahead, why, err = r.ahead(ctx, from, recorded.Position(), pos.Position())
 	return from, why, err
+}
+
+// had counts the transactions of the plan that a server at a position has: those behind the checkpoint too.
+func (r *run) had(ctx context.Context, from checkpoint, pos *gtid.State) (uint64, error) {
+	n := from.Transactions
+	if r.plan.ofMariaDB() {
+		for _, ahead := range from.Ahead {
+			n += ahead
+		}
+		return n, nil
+	}
+	before, err := r.logBefore(ctx)
+	if err != nil {
+		return 0, err
+	}
+	has := pos.Without(before).Without(r.plan.unlogged).Set()
+	for g := range r.plan.excluded { // of which the server is told before it comes to them
+		has.Remove(g)
+	}
+	return max(n, min(has.Count(), r.plan.Transactions)), nil
+}
+
+// logBefore is the position of MySQL's log where the plan begins to read it. Before the first file of an archive only
+// the file itself says that.
+func (r *run) logBefore(ctx context.Context) (*gtid.State, error) {
+	first := r.plan.segments[0]
+	pos, err := parsePosition(gtid.MySQL, first.Before.GTID)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range transactions(ctx, r.c, first, pos) {
+		return pos, err
+	}
+	return pos, nil
 }
 
 // ahead counts, for each domain, the transactions behind a checkpoint up to the last one that the server has

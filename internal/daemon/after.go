@@ -39,7 +39,8 @@ func (c *cluster) goOnAfter(ctx context.Context, o replica.Options, reached *gti
 		after.Add(g)
 	}
 	if len(deleted) > 0 {
-		c.log.Info("the server has domains in its binlog that were deleted from the archived one: it is asked for what follows there", zap.Stringers("gtids", deleted))
+		c.log.Info("the server has domains in its binlog that were deleted from the archived one: it is asked for what follows there",
+			zap.Stringers("gtids", deleted))
 	}
 	return after.String(), nil
 }
