@@ -2,15 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"path"
-	"strconv"
 
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
-	"tidemark/internal/gtid"
 )
 
 // catFile is a source's binlog file, as far as the selected segments hold it.
@@ -113,12 +109,12 @@ func selectSegments(ctx context.Context, cat *catalog.Catalog, o catOptions) ([]
 	}
 	from, to := 0, len(all)-1
 	if o.from != "" {
-		if from, _, err = find(all, o.from); err != nil {
+		if from, _, err = find(ctx, cat, all, o.from); err != nil {
 			return nil, err
 		}
 	}
 	if o.to != "" {
-		if _, to, err = find(all, o.to); err != nil {
+		if _, to, err = find(ctx, cat, all, o.to); err != nil {
 			return nil, err
 		}
 	}
@@ -133,40 +129,4 @@ func selectSegments(ctx context.Context, cat *catalog.Catalog, o catOptions) ([]
 		}
 	}
 	return all, nil
-}
-
-// find returns the first and the last of the segments that a bound means: a segment's number, a GTID,
-// or the name of a source file.
-func find(all []*catalog.Segment, bound string) (first, last int, err error) {
-	holds := func(s *catalog.Segment) bool { return s.Source.File == path.Base(bound) }
-	if n, err := strconv.ParseUint(bound, 10, 64); err == nil {
-		holds = func(s *catalog.Segment) bool { return s.First <= n && n <= s.Last }
-	} else if g, err := gtid.Parse(bound); err == nil {
-		holds = func(s *catalog.Segment) bool { return logged(s.After, g) && !logged(s.Before, g) }
-	}
-	first = -1
-	for i, s := range all {
-		if holds(s) {
-			last = i
-			if first < 0 {
-				first = i
-			}
-		}
-	}
-	if first < 0 {
-		return 0, 0, fault.New(fault.Unreachable, "find", bound, errors.New("no archived segment holds it")).
-			WithHint("See what there is with `tidemark list --segments`; name a segment's number, a GTID, or a source file.")
-	}
-	return first, last, nil
-}
-
-// logged reports whether g, or a later transaction of its server in its domain, was logged before a
-// position.
-func logged(p catalog.Position, g gtid.GTID) bool {
-	for _, s := range p.State {
-		if last, err := gtid.Parse(s); err == nil && last.Domain == g.Domain && last.Server == g.Server && last.Seq >= g.Seq {
-			return true
-		}
-	}
-	return false
 }
