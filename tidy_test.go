@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/compact", "internal/expire", "internal/lease"},
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
-	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable"},
+	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable", "internal/walltime"},
 	{"internal/fault", "internal/clock", "internal/keys", "internal/failpoint", "internal/ordered"},
 }
 

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ type Program struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Clock   clock.Clock
+	Zone    *time.Location // of times that name none; nil: the machine's
 }
 
 // Driver opens the archives of one URL scheme.
@@ -87,11 +89,12 @@ Without a file, give --archive, and --primary and --user where the server is nee
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			a.started = true
 			if cmd.Name() != "run" {
 				beFrugal()
 			}
+			return checkGiven(cmd, args)
 		},
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -45,7 +45,7 @@ is refused and left as it is. Run again later, it copies what has come since.
 what is older is left out. --to-time ends once every moment before it is covered.` +
 			exits(fault.NoArchive, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark copy shop --to file:///mnt/second/archive
-  tidemark copy shop --to file:///mnt/second/archive --from-time 2026-11-01T00:00:00Z --dry-run
+  tidemark copy shop --to file:///mnt/second/archive --from-time '2026-11-01 00:00' --dry-run
   tidemark copy shop --to file:///srv/rekeyed --recipient age1... --identity /root/shop.identity`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,7 +76,7 @@ type copyResult struct {
 }
 
 // options checks the flags.
-func (o copyOptions) options() (transfer.Options, error) {
+func (a *app) copyOptions(o copyOptions) (transfer.Options, error) {
 	t := transfer.Options{Window: transfer.Window{Base: o.fromBase}, DryRun: o.dryRun}
 	var err error
 	switch {
@@ -91,12 +91,8 @@ func (o copyOptions) options() (transfer.Options, error) {
 		flag, text string
 		time       *time.Time
 	}{{"from-time", o.fromTime, &t.Window.From}, {"to-time", o.toTime, &t.Window.To}} {
-		if one.text == "" {
-			continue
-		}
-		if *one.time, err = time.Parse(time.RFC3339Nano, one.text); err != nil {
-			return t, fault.New(fault.Usage, "", "--"+one.flag, fmt.Errorf("%q is not a time", one.text)).
-				WithHint("Write a time with its zone, as 2026-11-21T09:41:00Z or 2026-11-21T10:41:00+01:00.")
+		if *one.time, _, err = a.moment(one.flag, one.text); err != nil {
+			return t, err
 		}
 	}
 	if t.Recipients, err = keys.ParseRecipients(o.recipients); err != nil {
@@ -118,7 +114,7 @@ func destination(cfg *config.Config, to string) *config.Config {
 }
 
 func (a *app) runCopy(ctx context.Context, o copyOptions) (*copyResult, error) {
-	t, err := o.options()
+	t, err := a.copyOptions(o)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +30,7 @@ A base backup that is kept stays with the part of the log that makes it consiste
 follows it has expired it can be restored to its own end only: "tidemark list" says so, and with which
 --to-position that is asked for.` + exits(fault.NoArchive, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config),
 		Example: `  tidemark keep shop 20261121T031500Z-1a2b --until 2027-12-31T00:00:00Z
+  tidemark keep shop 20261121T031500Z-1a2b --until '2027-12-31 00:00'
   tidemark keep shop 20261121T031500Z-1a2b --release`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || len(args) > 2 {
@@ -50,7 +50,7 @@ follows it has expired it can be restored to its own end only: "tidemark list" s
 			return a.print(r, err)
 		},
 	}
-	cmd.Flags().StringVar(&o.until, "until", "", "keep it until this `time`, RFC 3339")
+	cmd.Flags().StringVar(&o.until, "until", "", "keep it until this `time`, as '2027-12-31 00:00'")
 	cmd.Flags().BoolVar(&o.forever, "forever", false, "keep it until it is released")
 	cmd.Flags().BoolVar(&o.release, "release", false, "keep it no longer than the retention does")
 	return cmd
@@ -75,9 +75,9 @@ func (a *app) runKeep(ctx context.Context, o keepOptions) (*keepResult, error) {
 	}
 	k := &catalog.Keep{Base: o.base, Released: o.release, Marked: a.Clock.Now().UTC()}
 	if o.until != "" {
-		t, err := time.Parse(time.RFC3339, o.until)
+		t, _, err := a.moment("until", o.until)
 		if err != nil {
-			return nil, usage(fmt.Sprintf("--until %q is not a time: write it as 2027-12-31T00:00:00Z", o.until), "tidemark keep")
+			return nil, err
 		}
 		if k.Until = t.UTC(); !k.Until.After(k.Marked) {
 			return nil, usage("--until "+o.until+" is over", "tidemark keep")

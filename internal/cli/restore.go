@@ -121,8 +121,8 @@ made, a replica, the primary, the source of a new timeline, the report says as s
 	return cmd
 }
 
-// target reads the one flag that says where to stop.
-func (o restoreOptions) target() (restore.Target, error) {
+// target reads the one flag that says where to stop, or the two; at is what --to-time says.
+func (o restoreOptions) target(at time.Time) (restore.Target, error) {
 	var given []string
 	for _, f := range [][2]string{{"--to-time", o.toTime}, {"--to-gtid", o.toGTID}, {"--before-gtid", o.beforeGTID}, {"--to-position", o.toPosition},
 		{"--before-statement", o.statement}} {
@@ -132,14 +132,6 @@ func (o restoreOptions) target() (restore.Target, error) {
 	}
 	if len(given) > 1 {
 		return restore.Target{}, usage("give one target, not "+strings.Join(given, " and "), "tidemark restore")
-	}
-	var at time.Time
-	if o.toTime != "" {
-		var err error
-		if at, err = time.Parse(time.RFC3339Nano, o.toTime); err != nil {
-			return restore.Target{}, fault.New(fault.Usage, "", "", fmt.Errorf("--to-time %q is no time", o.toTime)).
-				WithHint("Write a time with its zone, as 2026-11-21T09:41:00Z or 2026-11-21T10:41:00+01:00.")
-		}
 	}
 	switch {
 	case o.statement != "":
@@ -169,7 +161,11 @@ func sizeFlag(flag, value string) (int64, error) {
 }
 
 func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) {
-	target, err := o.target()
+	at, read, err := a.moment("to-time", o.toTime)
+	if err != nil {
+		return nil, err
+	}
+	target, err := o.target(at)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +209,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 		return nil, err
 	}
 	if o.dryRun {
-		return &planResult{plan}, warned("the plan", len(plan.Warnings))
+		return &planResult{plan, read}, warned("the plan", len(plan.Warnings))
 	}
 	show := a.progress()
 	defer show.done()
@@ -231,7 +227,7 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &restoreResult{report}, warned("the restore", len(report.Warnings))
+	return &restoreResult{report, read}, warned("the restore", len(report.Warnings))
 }
 
 // warned is an error of kind Warnings when there are any.

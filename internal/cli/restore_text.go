@@ -6,13 +6,29 @@ import (
 	"tidemark/restore"
 )
 
-type planResult struct{ *restore.Plan }
+// planResult is a plan, and what was made of the time that was given, where the text alone does not say.
+type planResult struct {
+	*restore.Plan
+	TargetRead string `json:"target_read,omitempty"`
+}
 
-type restoreResult struct{ *restore.Report }
+// restoreResult is a report, likewise.
+type restoreResult struct {
+	*restore.Report
+	TargetRead string `json:"target_read,omitempty"`
+}
+
+// read shows how a target's time was read.
+func read(t *text, how string) {
+	if how != "" {
+		t.line("  time               %s", how)
+	}
+}
 
 func (r *planResult) text(t *text) {
 	p := r.Plan
 	t.line("restore of cluster %s, timeline %d, to %s", p.Cluster, p.Timeline, p.Target)
+	read(t, r.TargetRead)
 	t.line("  base backup        %s, consistent at %s (%s)", p.Base.ID, when(p.Base.Consistent), p.Base.Position.GTID)
 	if p.Base.Kept {
 		t.line("                     it is kept by itself: what follows it has expired, and this is as far as it can be restored")
@@ -37,6 +53,7 @@ func (r *restoreResult) text(t *text) {
 		how = "was followed"
 	}
 	t.line("cluster %s, timeline %d, %s in %s", p.Cluster, p.Timeline, how, p.TargetDir)
+	read(t, r.TargetRead)
 	t.line("  base backup        %s", p.Base)
 	t.line("  position           %s", orNone(p.GTID))
 	around(t, p.LastApplied, p.FirstNotApplied)
