@@ -20,8 +20,12 @@ type spot struct {
 // found is a target in the log, and what was seen on the way.
 type found struct {
 	spot
-	passed []suspect // transactions that look as if they ended the restore, and do not
+	said   []suspect // what a search for a time has to say of transactions
 	hidden int       // more of them
+	early  int       // that claim a time at or after the target, and were received long before it
+	unread []unread  // segments that hold such
+
+	statement *Transaction // the one that was looked for
 }
 
 // seek looks the target up. A target that the log does not hold is refused with the nearest ones

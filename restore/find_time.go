@@ -3,58 +3,29 @@ package restore
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"tidemark/internal/catalog"
 )
 
-// A session can forge the commit time of a MariaDB transaction. So the first transaction that claims
-// a time at or after the target's ends the restore only if it is not suspect: later than it can have
-// been received, or later than one that follows it and is itself in line with what came before.
-const (
-	tolerance = time.Minute
-	nearby    = time.Hour // suspects this close to the stop are named
-	lookahead = 1000      // following transactions that are asked whether one is suspect
-	mostNamed = 20
-)
-
-// suspect is a transaction that would have ended the restore, had its time been believed.
-type suspect struct {
-	transaction *Transaction
-	received    bool // later than its receipt; else, than what follows it
-}
-
-// findTime finds the first transaction at or after a time. It reads only the segments that claim to
-// hold one, and of those behind it only the manifests, unless they contradict it.
+// findTime finds the first transaction at or after a time, as a judge sees it. It reads only the segments that may
+// hold it, and of the others only the manifests, unless they contradict it.
 func (h *history) findTime(ctx context.Context, t Target) (*found, error) {
-	j := &judge{target: t.time}
-	skipped, scan := -1, 0 // the first segment that was not read; up to where all must be
-	for i := 0; i < len(h.segments) && !j.settled(lookahead); i++ {
-		s := h.segments[i]
-		if s.Transactions == 0 {
-			continue
-		}
-		if len(j.open) > 0 && i >= scan {
-			if j.follow(s.Commit, s.Transactions); len(j.open) > 0 {
-				if skipped < 0 {
-					skipped = i
-				}
-				continue
+	w := &timeSearch{h: h, judge: &judge{target: t.time}, receipts: h.receipts()}
+	if err := w.search(ctx); err != nil {
+		return nil, err
+	}
+	j := w.judge
+	f := &found{said: j.said(), hidden: j.hidden, early: j.early, unread: w.unread}
+	for k := range f.said {
+		if s := &f.said[k]; s.transaction == nil { // of a segment that was not read
+			a, err := h.around(ctx, h.segments[s.i], s.offset)
+			if err != nil {
+				return nil, err
 			}
-			if skipped >= 0 { // what ends the restore may lie in them after all
-				i, skipped, scan = skipped-1, -1, i
-				continue
-			}
-		}
-		if s.Commit.Max.Before(t.time) || h.forged(j, i) {
-			j.pass(s.Commit.First)
-			j.pass(s.Commit.Last)
-		} else if err := h.judgeSegment(ctx, j, i); err != nil {
-			return nil, err
+			s.transaction = a.last
 		}
 	}
-	f := &found{passed: j.passed, hidden: j.hidden}
 	if j.settled(0) {
 		f.spot = h.beforeHole(t.time, j.open[0].spot)
 		return f, nil
@@ -73,23 +44,83 @@ func (h *history) findTime(ctx context.Context, t Target) (*found, error) {
 	return f, nil
 }
 
-// beforeHole moves a spot with which the log begins again behind a hole to the end of what is before it,
-// if that is known to be all there was until the target.
-func (h *history) beforeHole(target time.Time, s spot) spot {
-	for k, r := range h.stretches {
-		if k > 0 && s.i >= r.first && s.i < r.end && h.transactionsOf(r.first, s.i) == 0 && !target.After(h.stretches[k-1].covered) {
-			last := h.stretches[k-1].end - 1
-			return spot{last, h.segments[last].Source.End}
+// timeSearch is a search for a time, segment by segment.
+type timeSearch struct {
+	h        *history
+	judge    *judge
+	receipts []time.Time // of each segment, at the latest; zero: not known
+	unread   []unread
+}
+
+// unread is a segment that holds transactions that claim a time at or after the target, and that was not read.
+type unread struct {
+	segment *catalog.Segment
+	proven  bool // it was received before the target
+}
+
+func (w *timeSearch) search(ctx context.Context) error {
+	h, j := w.h, w.judge
+	skipped, scan := -1, 0 // the first segment that was not read; up to where all must be
+	for i := 0; i < len(h.segments) && !j.settled(lookahead); i++ {
+		s := h.segments[i]
+		if s.Transactions == 0 {
+			continue
+		}
+		first, last := w.claims(i)
+		if len(j.open) > 0 && i >= scan {
+			if j.follow(first, last, s.Commit.Min, s.Transactions); len(j.open) > 0 {
+				if skipped < 0 {
+					skipped = i
+				}
+				continue
+			}
+			if skipped >= 0 { // what ends the restore may lie in them after all
+				i, skipped, scan = skipped-1, -1, i
+				continue
+			}
+		}
+		if w.needless(i) {
+			j.skip(first, last, s.Commit.Max, spot{i, s.Source.End})
+		} else if err := w.read(ctx, i); err != nil {
+			return err
 		}
 	}
-	return s
+	return nil
+}
+
+// needless reports whether the manifests tell that the segment with the index does not hold what ends the restore,
+// and nothing that is to be named but by the segment itself.
+func (w *timeSearch) needless(i int) bool {
+	s, j := w.h.segments[i], w.judge
+	received, late := w.receipts[i], !s.Commit.Max.Before(j.target)
+	switch {
+	case !received.IsZero() && received.Before(j.target.Add(-nearby)):
+		if late {
+			w.unread = append(w.unread, unread{s, true})
+		}
+		return true
+	case late && w.forged(i):
+		w.unread = append(w.unread, unread{s, false})
+		return true
+	case late:
+		return false
+	}
+	// All its claims are before the target; some may be worth nothing.
+	if _, last := w.claims(i); last.agrees() && !last.closely() && !received.Before(j.target) {
+		return false
+	}
+	return j.lo.IsZero() || received.Before(j.target) || !s.Commit.Min.Before(j.lo.Add(-tolerance))
 }
 
 // forged reports whether everything that the segment with the index claims to hold at or after the
-// target is suspect, by its manifest and those that follow, and too far from the target to be named.
-func (h *history) forged(j *judge, i int) bool {
-	before := j.trusted()
+// target is contradicted, by its manifest and those that follow, and too far from the target to be named.
+func (w *timeSearch) forged(i int) bool {
+	h, j := w.h, w.judge
+	before := j.reachedBefore()
 	if before.IsZero() || before.After(j.target.Add(-nearby)) {
+		return false
+	}
+	if first, last := w.claims(i); first.agrees() || last.agrees() {
 		return false
 	}
 	for _, s := range h.segments[i+1 : min(len(h.segments), i+1+lookahead/2)] {
@@ -102,130 +133,67 @@ func (h *history) forged(j *judge, i int) bool {
 	return false
 }
 
-// judgeSegment shows a segment's transactions to the judge, until that has found the one that ends
-// the restore.
-func (h *history) judgeSegment(ctx context.Context, j *judge, i int) error {
-	s := h.segments[i]
-	for tx, err := range transactions(ctx, h.c, s, nil) {
+// read shows a segment's transactions to the judge, until that has found the one that ends the restore.
+func (w *timeSearch) read(ctx context.Context, i int) error {
+	s := w.h.segments[i]
+	for tx, err := range transactions(ctx, w.h.c, s, nil) {
 		if err != nil {
 			return err
 		}
-		j.see(tx, spot{i, tx.start}, latest(member(s, tx.start)))
-		if j.settled(lookahead) {
+		w.judge.see(w.claim(i, member(s, tx.start), tx.time), spot{i, tx.start}, func() *Transaction { return describe(tx) })
+		if w.judge.settled(lookahead) {
 			break
 		}
 	}
 	return nil
 }
 
-// latest is the latest commit time that a transaction of a member can have; zero if unknown.
-func latest(m catalog.Member) time.Time {
-	if !m.Live || m.ReceivedLast.IsZero() {
-		return time.Time{}
+// claims are those of the first and the last transaction of the segment with the index.
+func (w *timeSearch) claims(i int) (first, last commitClaim) {
+	s := w.h.segments[i]
+	return w.claim(i, s.Members[0], s.Commit.First), w.claim(i, s.Members[len(s.Members)-1], s.Commit.Last)
+}
+
+// claim is a commit time in a member of the segment with the index.
+func (w *timeSearch) claim(i int, m catalog.Member, t time.Time) commitClaim {
+	c := commitClaim{time: t, first: m.ReceivedFirst, last: m.ReceivedLast}
+	if most := w.receipts[i]; c.last.After(most) {
+		c.last = most
 	}
-	return m.ReceivedLast.Add(tolerance)
-}
-
-// contradicts reports whether a transaction that follows one of time t shows by its own time that t
-// is too late; before is the time that was trusted before t.
-func contradicts(following, t, before time.Time) bool {
-	return following.Before(t.Add(-tolerance)) && !following.Before(before.Add(-tolerance))
-}
-
-// judge sees transactions in log order and finds the first one that is at or after the target and
-// not suspect. Transactions at or after the target are open until enough following ones have not
-// contradicted them.
-type judge struct {
-	target time.Time
-	recent []time.Time // of the last transactions that were passed
-	open   []candidate
-	passed []suspect
-	hidden int
-}
-
-// candidate is a transaction that may end the restore.
-type candidate struct {
-	spot
-	transaction *Transaction
-	before      time.Time // trusted before it
-	seen        int       // following ones that did not contradict it
-}
-
-// see shows the next transaction.
-func (j *judge) see(tx transaction, s spot, latest time.Time) {
-	j.hear(tx.time)
-	if tx.time.Before(j.target) {
-		j.trust(tx.time)
-		return
+	if c.first.IsZero() || c.last.IsZero() {
+		return commitClaim{time: t}
 	}
-	c := candidate{spot: s, transaction: describe(tx), before: j.trusted()}
-	if !latest.IsZero() && tx.time.After(latest) {
-		j.dismiss(c, true)
-		return
+	if c.first.After(c.last) {
+		c.first = c.last
 	}
-	j.open = append(j.open, c)
+	return c
 }
 
-// pass shows the time of a transaction that is known not to end the restore.
-func (j *judge) pass(t time.Time) {
-	j.hear(t)
-	if t.Before(j.target) {
-		j.trust(t)
-	}
-}
-
-// follow shows the times of the transactions of a segment behind those still open.
-func (j *judge) follow(r catalog.TimeRange, transactions uint64) {
-	j.hear(r.First)
-	j.hear(r.Min)
-	j.hear(r.Last)
-	if len(j.open) > 0 {
-		j.open[0].seen += int(transactions)
-	}
-}
-
-// hear asks a time what it says about those still open.
-func (j *judge) hear(t time.Time) {
-	j.open = slices.DeleteFunc(j.open, func(c candidate) bool {
-		if contradicts(t, c.transaction.Time, c.before) {
-			j.dismiss(c, false)
-			return true
+// receipts says of each segment when it was received at the latest: before what follows it, should the archiver's
+// clock have been ahead for a while.
+func (h *history) receipts() []time.Time {
+	list := make([]time.Time, len(h.segments))
+	var least time.Time
+	for i := len(list) - 1; i >= 0; i-- {
+		s := h.segments[i]
+		if t := s.ReceivedLast(); !t.IsZero() && s.Transactions > 0 {
+			if least.IsZero() || t.Before(least) {
+				least = t
+			}
+			list[i] = least
 		}
-		return false
-	})
-	if len(j.open) > 0 {
-		j.open[0].seen++
 	}
+	return list
 }
 
-func (j *judge) dismiss(c candidate, received bool) {
-	switch {
-	case c.before.Before(j.target.Add(-nearby)) && !c.before.IsZero():
-	case len(j.passed) == mostNamed:
-		j.hidden++
-	default:
-		j.passed = append(j.passed, suspect{c.transaction, received})
+// beforeHole moves a spot with which the log begins again behind a hole to the end of what is before it,
+// if that is known to be all there was until the target.
+func (h *history) beforeHole(target time.Time, s spot) spot {
+	for k, r := range h.stretches {
+		if k > 0 && s.i >= r.first && s.i < r.end && h.transactionsOf(r.first, s.i) == 0 && !target.After(h.stretches[k-1].covered) {
+			last := h.stretches[k-1].end - 1
+			return spot{last, h.segments[last].Source.End}
+		}
 	}
+	return s
 }
-
-// trust remembers a time. A few of them make up for one that is wrong.
-func (j *judge) trust(t time.Time) {
-	const few = 5
-	if len(j.recent) == few {
-		j.recent = append(j.recent[:0], j.recent[1:]...)
-	}
-	j.recent = append(j.recent, t)
-}
-
-// trusted is the time that the last transactions agree on; zero before the first.
-func (j *judge) trusted() time.Time {
-	if len(j.recent) == 0 {
-		return time.Time{}
-	}
-	sorted := slices.SortedFunc(slices.Values(j.recent), time.Time.Compare)
-	return sorted[len(sorted)/2]
-}
-
-// settled reports whether the first open transaction ends the restore: so many that follow did not
-// contradict it.
-func (j *judge) settled(enough int) bool { return len(j.open) > 0 && j.open[0].seen >= enough }

@@ -46,11 +46,11 @@ type Plan struct {
 	TimePrecision string    `json:"time_precision"` // of commit times
 	CoveredUntil  time.Time `json:"covered_until"`  // the archive holds everything up to here
 
-	// Suspects are transactions that claim a commit time at or after the target's, lie within an hour
-	// before the stop, and did not end the restore because the claim cannot be true.
+	// Suspects are transactions whose commit time is not believed, or not certain, where the target's hangs on it.
 	Suspects     []Suspect      `json:"suspects,omitempty"`
 	SuspectCount int            `json:"suspect_count"`
 	Excluded     []*Transaction `json:"excluded,omitempty"` // are left out
+	Notes        []string       `json:"notes,omitempty"`    // what is good to know, and asks for nothing
 	Warnings     []string       `json:"warnings,omitempty"`
 
 	excluded  map[gtid.GTID]bool
@@ -161,7 +161,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {
 		return nil, err
 	}
-	p.name(stop)
+	p.name(stop, o.Target)
 	if h.broken != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the log is damaged behind the target: %v", h.broken))
 	}
@@ -287,23 +287,6 @@ func (h *history) firstAfter(ctx context.Context, i int, end *surroundings) (*Tr
 		}
 	}
 	return nil, nil
-}
-
-// name records the suspects, and warns of them.
-func (p *Plan) name(f *found) {
-	p.SuspectCount = len(f.passed) + f.hidden
-	for _, s := range f.passed {
-		why := "it claims a commit time later than that of transactions that follow it"
-		if s.received {
-			why = "it claims a commit time later than it was received"
-		}
-		p.Suspects = append(p.Suspects, Suspect{*s.transaction, why})
-		p.Warnings = append(p.Warnings, fmt.Sprintf("transaction %s is applied although it claims to be of %s: %s; to stop before it, use --before-gtid %s",
-			s.transaction.GTID, stamp(s.transaction.Time), why, s.transaction.GTID))
-	}
-	if f.hidden > 0 {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("%d more transactions are applied that claim to be of a later time", f.hidden))
-	}
 }
 
 // checkStored checks that every object of the plan can be opened, and is there with its size, by one

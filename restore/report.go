@@ -41,6 +41,7 @@ type Report struct {
 	EventsDisabled []string  `json:"events_disabled,omitempty"`
 	PreparedXA     []string  `json:"prepared_xa,omitempty"` // transactions left prepared at the stop
 	Suspects       []Suspect `json:"suspects,omitempty"`
+	Notes          []string  `json:"notes,omitempty"` // what is good to know, and asks for nothing
 	Warnings       []string  `json:"warnings,omitempty"`
 	NextSteps      []string  `json:"next_steps,omitempty"`
 	Guides         []Guide   `json:"guides,omitempty"` // what the restored server can be made
@@ -63,12 +64,12 @@ func (r *Report) HasWarnings() bool { return len(r.Warnings) > 0 }
 
 func newReport(p *Plan) *Report {
 	return &Report{Cluster: p.Cluster, Timeline: p.Timeline, Target: p.Target, Base: p.Base.ID, GTID: p.start.String(),
-		FirstNotApplied: p.FirstNotApplied, Suspects: p.Suspects, Warnings: append([]string(nil), p.Warnings...)}
+		FirstNotApplied: p.FirstNotApplied, Suspects: p.Suspects, Notes: p.Notes, Warnings: append([]string(nil), p.Warnings...)}
 }
 
 // goOn takes over what a further plan says of its stop.
 func (r *Report) goOn(p *Plan) {
-	r.Timeline, r.FirstNotApplied, r.Suspects = p.Timeline, p.FirstNotApplied, p.Suspects
+	r.Timeline, r.FirstNotApplied, r.Suspects, r.Notes = p.Timeline, p.FirstNotApplied, p.Suspects, p.Notes
 	for _, w := range p.Warnings {
 		r.warn("%s", w)
 	}

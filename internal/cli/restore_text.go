@@ -43,7 +43,7 @@ func (r *planResult) text(t *text) {
 	if until := when(p.CoveredUntil); until != "" {
 		t.line("  covered until      %s", until)
 	}
-	notes(t, p.Suspects, p.Warnings)
+	notes(t, p.Suspects, p.Notes, p.Warnings)
 }
 
 func (r *restoreResult) text(t *text) {
@@ -87,7 +87,7 @@ func (r *restoreResult) text(t *text) {
 	if p.Server != nil {
 		server(t, p.Server)
 	}
-	notes(t, p.Suspects, p.Warnings)
+	notes(t, p.Suspects, p.Notes, p.Warnings)
 	for i, s := range p.NextSteps {
 		if i == 0 {
 			t.title("next")
@@ -107,12 +107,18 @@ func around(t *text, last, next *restore.Transaction) {
 	}
 }
 
-func notes(t *text, suspects []restore.Suspect, warnings []string) {
+func notes(t *text, suspects []restore.Suspect, known, warnings []string) {
 	for i, s := range suspects {
 		if i == 0 {
 			t.title("transactions whose commit time is not believed")
 		}
 		t.line("  %s (%s)", s.Transaction.String(), s.Why)
+	}
+	for i, n := range known {
+		if i == 0 {
+			t.title("notes")
+		}
+		t.line("  %s", n)
 	}
 	for i, w := range warnings {
 		if i == 0 {

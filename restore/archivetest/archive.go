@@ -76,8 +76,10 @@ type Cut struct {
 	From     uint64        // offset at which the first segment begins; 4 if 0
 	Every    int           // bytes of body after which a segment ends; one segment if 0
 	At       []uint64      // offsets, also, that end a segment; must be boundaries
-	Live     bool          // received as it was committed
+	Live     bool          // received from its first commit to its last one; else it is not known when, unless Receipt tells
 	Received time.Duration // time of receipt minus that of the last commit
+
+	Receipt func(start, end uint64) (first, last time.Time) // when what lies between the offsets was received
 }
 
 // Append adds a source's binlog file, given from its magic on, as segments.
@@ -162,16 +164,19 @@ func (a *Archive) commit(s *catalog.Segment, format *binlog.FormatDescription, b
 	before, err := s.Before.LogState(gtid.MariaDB)
 	a.must(err)
 	slices.Sort(s.ServerIDs)
-	received := s.Commit.Last.Add(cut.Received)
-	if s.Transactions == 0 {
-		received = time.Time{}
+	var first, last time.Time
+	switch {
+	case cut.Receipt != nil:
+		first, last = cut.Receipt(s.Source.Start, s.Source.End)
+	case cut.Live && s.Transactions > 0:
+		first, last = s.Commit.First.Add(cut.Received), s.Commit.Last.Add(cut.Received)
 	}
 	if s.Tail == nil {
 		s.Tail = &catalog.Tail{Offset: s.Source.Start, Before: s.Before}
 	}
 	s.Tail.Bytes, s.Tail.SHA256 = s.Source.End-s.Tail.Offset, sha256.Sum256(body[s.Tail.Offset-s.Source.Start:])
 	s.Members = []catalog.Member{{Number: s.First, BodyBytes: uint64(len(body)), BodySHA256: sha256.Sum256(body),
-		ReceivedFirst: received, ReceivedLast: received, Live: cut.Live}}
+		ReceivedFirst: first, ReceivedLast: last, Live: cut.Live}}
 	a.store(s, format.Head(s.Source.Start, before), body)
 	s.ChainBefore = a.chain
 	s.ChainAfter = catalog.NextDigest(a.chain, s.BodySHA256)
