@@ -58,8 +58,7 @@ func (h *history) seek(ctx context.Context, t Target) (*found, error) {
 		s, err := h.findPosition(t)
 		return &found{spot: s}, err
 	case beforeStatement:
-		s, err := h.findStatement(ctx, t)
-		return &found{spot: s}, err
+		return h.findStatement(ctx, t)
 	}
 	if h.broken != nil {
 		return nil, h.broken

@@ -27,7 +27,7 @@ func (p *Plan) name(f *found, t Target) {
 	}
 	p.nameUnread(f)
 	p.nameFraction(t)
-	if f.statement != nil && p.FirstNotApplied != nil {
+	if f.statement != nil && p.FirstNotApplied != nil && f.statement.GTID == p.FirstNotApplied.GTID {
 		p.FirstNotApplied = f.statement
 	}
 }

@@ -142,6 +142,15 @@ func unquote(name string) string {
 // queryText returns the default database and the text, perhaps cut off, of a statement whose event
 // has a fixed part of so many bytes.
 func queryText(body []byte, fixed int, compressed bool) (db, text string) {
+	return queryOf(body, fixed, compressed, keep)
+}
+
+// queryWhole is queryText with all of the text, or, of a compressed one, as much as may be of interest.
+func queryWhole(body []byte, fixed int, compressed bool) (db, text string) {
+	return queryOf(body, fixed, compressed, 256<<10)
+}
+
+func queryOf(body []byte, fixed int, compressed bool, most int) (db, text string) {
 	if len(body) < fixed {
 		return "", ""
 	}
@@ -152,14 +161,14 @@ func queryText(body []byte, fixed int, compressed bool) (db, text string) {
 	}
 	raw := body[at+dbLen+1:]
 	if compressed {
-		raw = inflate(raw)
+		raw = inflate(raw, most)
 	}
 	return string(body[at : at+dbLen]), string(raw)
 }
 
 // inflate returns the beginning of what MariaDB compressed: a byte whose low three bits are the
 // length of the length that follows, that length, and a zlib stream, of which the end may be missing.
-func inflate(b []byte) []byte {
+func inflate(b []byte, most int) []byte {
 	if len(b) < 1 || len(b) < 1+int(b[0]&7) {
 		return nil
 	}
@@ -167,9 +176,8 @@ func inflate(b []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	plain := make([]byte, keep)
-	n, _ := io.ReadFull(r, plain) // as much as there is
-	return plain[:n]
+	plain, _ := io.ReadAll(io.LimitReader(r, int64(most))) // as much as there is
+	return plain
 }
 
 // statement renders the verb of a statement and the name of what it is about, qualified with the
@@ -177,6 +185,9 @@ func inflate(b []byte) []byte {
 func statement(db, text string) string {
 	if text == "" {
 		return "a statement"
+	}
+	if d := parse(db, text); defined[d.verb] {
+		return d.String()
 	}
 	words := tokens(text, 16)
 	if len(words) == 0 {
@@ -215,6 +226,10 @@ var (
 	silent = set("IF NOT EXISTS OR REPLACE IGNORE LOW_PRIORITY DELAYED HIGH_PRIORITY ONLINE")
 	named  = set("CREATE ALTER DROP TRUNCATE RENAME INSERT REPLACE UPDATE DELETE ANALYZE OPTIMIZE REPAIR")
 )
+
+// defined are the verbs that a DEFINER and the like may follow, of which tokens knows nothing.
+var defined = map[string]bool{"CREATE TRIGGER": true, "CREATE VIEW": true, "CREATE EVENT": true, "CREATE PROCEDURE": true, "CREATE FUNCTION": true,
+	"ALTER VIEW": true, "ALTER EVENT": true}
 
 func set(words string) map[string]bool {
 	m := make(map[string]bool)
