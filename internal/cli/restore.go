@@ -52,11 +52,16 @@ and xtrabackup for what that has copied. A base backup that turns out to be dama
 prepared, is passed over for the one before it, with a warning (exit 3).
 
 Without a target everything that is archived is restored. --to-time stops before the first
-transaction, in commit order, whose commit time is at or after it; MariaDB records whole seconds.
+transaction, in commit order, that was committed at or after it. A time is written as '2026-11-30 03:59'
+or '2026-11-30 03:59:07.123', of this machine's zone, with a zone, as RFC 3339, as tidemark prints it, or as
+'10 minutes ago' or 'yesterday 14:00'; one that the clocks showed twice or never is refused with both
+readings. MariaDB records whole seconds, and a session can forge them: a time that does not agree with
+when the transaction was received is not believed, and what cannot be certain is named (exit 3).
 --to-gtid stops after a transaction, or with a set of MySQL's where the log holds just that;
 --before-gtid stops before one. --to-position stops at a place in the
 server's binlog, rounded down to the end of a transaction. --before-statement stops before the last
-transaction with such a statement, or with --to-time the last one before that. A target that the archive
+transaction with such a statement, or with --to-time the last one before that: what it does and to what,
+and nothing else. What the log has of several databases is refused with all of them. A target that the archive
 does not cover is refused: a restore is never silently short.
 
 --exclude-gtid leaves a transaction out, all of it but its GTID: with --force, as what follows may depend
@@ -82,7 +87,8 @@ made, a replica, the primary, the source of a new timeline, the report says as s
 --into-service puts the result in the place of the data directory of a stopped service, which is kept aside.` +
 			exits(fault.Warnings, fault.NoArchive, fault.Locked, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark restore shop --target-dir /srv/restored
-  tidemark restore shop --target-dir /srv/restored --to-time 2026-11-21T09:41:00Z --dry-run
+  tidemark restore shop --target-dir /srv/restored --to-time '2026-11-21 10:41' --dry-run
+  tidemark restore shop --target-dir /srv/restored --to-time '10 minutes ago'
   tidemark restore shop --target-dir /srv/restored --before-gtid 0-1-34103
   tidemark restore shop --target-dir /srv/restored --before-statement 'DROP TABLE shop.orders'
   tidemark restore shop --target-dir /srv/restored --start --port 3307
@@ -100,7 +106,7 @@ made, a replica, the primary, the source of a new timeline, the report says as s
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.dir, "target-dir", "", "`directory` to restore into; it becomes the data directory")
-	f.StringVar(&o.toTime, "to-time", "", "stop before the first transaction of this `time` or later, as 2026-11-21T09:41:00Z")
+	f.StringVar(&o.toTime, "to-time", "", "stop before the first transaction of this `time` or later, as '2026-11-21 10:41' or '10 minutes ago'")
 	f.StringVar(&o.toGTID, "to-gtid", "", "stop after this `GTID`, or one of each domain, separated by commas, or at this set of MySQL's")
 	f.StringVar(&o.beforeGTID, "before-gtid", "", "stop before this `GTID`")
 	f.StringVar(&o.toPosition, "to-position", "", "stop at this `FILE:OFFSET` of the server's binlog")
