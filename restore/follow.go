@@ -175,7 +175,9 @@ func (p *Plan) again(ctx context.Context) (*Plan, error) {
 	if err := q.fill(ctx, f.h, f.o.Target, stop.spot); err != nil {
 		return nil, err
 	}
-	q.name(stop, f.o.Target)
+	if f.last {
+		q.name(stop, f.o.Target)
+	}
 	switch {
 	case q.Base.ID != p.Base.ID || !q.holds(p.end()):
 		return nil, fault.New(fault.Unreachable, "follow", "timeline "+fmt.Sprint(q.Timeline), fmt.Errorf("it does not go on from %s, which was applied", orNone(p.Position()))).

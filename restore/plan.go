@@ -161,7 +161,9 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {
 		return nil, err
 	}
-	p.name(stop, o.Target)
+	if f == nil || f.last { // else it goes on soon, and what is uncertain about a passing moment is of no interest
+		p.name(stop, o.Target)
+	}
 	if h.broken != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the log is damaged behind the target: %v", h.broken))
 	}

@@ -39,7 +39,8 @@ as after RESET MASTER, gets .2 behind it. Without it, or with --output -, the se
 file, which goes to standard output.` + exits(fault.NoArchive, fault.WrongKey, fault.Unreachable, fault.Integrity, fault.Storage, fault.Config, fault.TargetNotEmpty),
 		Example: `  tidemark cat shop --output /tmp/binlogs
   tidemark cat shop --from binlog.000012 --to binlog.000012 | mariadb-binlog --verbose -
-  tidemark cat shop --from 0-1-34103 --to 0-1-34200 --output /tmp/binlogs`,
+  tidemark cat shop --from 0-1-34103 --to 0-1-34200 --output /tmp/binlogs
+  tidemark cat shop --from 1b4e28ba-2fa1-11d2-883f-0016d3cca427:34103 --output /tmp/binlogs`,
 		Args: clusterArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.cluster = first(args)
