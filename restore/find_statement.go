@@ -23,8 +23,9 @@ type pattern struct {
 }
 
 const understoodStatements = "Give what it does and to what, and nothing else: 'DROP TABLE shop.orders', 'DELETE FROM shop.orders', 'DROP DATABASE shop', " +
-	"'CREATE TRIGGER shop.t', 'DROP INDEX i ON shop.orders', 'DROP USER app', 'GRANT SELECT ON shop.orders TO app'. Understood are INSERT, REPLACE, UPDATE, DELETE, " +
-	"TRUNCATE, RENAME, GRANT, REVOKE, and CREATE, ALTER and DROP of a DATABASE, TABLE, VIEW, INDEX, TRIGGER, EVENT, PROCEDURE, FUNCTION, SEQUENCE, PACKAGE, USER, ROLE, SERVER or TABLESPACE."
+	"'CREATE TRIGGER shop.t', 'DROP INDEX i ON shop.orders', 'DROP USER app', 'GRANT SELECT ON shop.orders TO app'. " +
+	"Understood are INSERT, REPLACE, UPDATE, DELETE, TRUNCATE, RENAME, GRANT, REVOKE, and CREATE, ALTER and DROP of a DATABASE, TABLE, VIEW, INDEX, " +
+	"TRIGGER, EVENT, PROCEDURE, FUNCTION, SEQUENCE, PACKAGE, USER, ROLE, SERVER or TABLESPACE."
 
 // BeforeStatement is before the transaction with the last such statement in the log, of those committed
 // before until, unless that is zero: "DROP TABLE shop.orders", "DELETE FROM shop.orders", "DROP DATABASE
@@ -112,12 +113,15 @@ func (p *pattern) match(d deed) (list []deed) {
 		return []deed{d}
 	}
 	for _, n := range d.about {
-		if (p.about.name == "" || n.name == p.about.name) && (p.about.db == "" || n.db == p.about.db) && (p.about.on == "" || n.on == p.about.on) {
+		if agree(p.about.name, n.name) && agree(p.about.db, n.db) && agree(p.about.on, n.on) {
 			list = append(list, deed{verb: d.verb, about: []subject{n}})
 		}
 	}
 	return list
 }
+
+// agree reports whether a name is the one that was asked for, if one was.
+func agree(asked, is string) bool { return asked == "" || asked == is }
 
 // mostTokens bounds what is read of a statement: a DROP TABLE may name many tables.
 const mostTokens = 4096
@@ -205,17 +209,19 @@ func (h *history) findStatement(ctx context.Context, t Target) (*found, error) {
 
 // severalMeant refuses a statement that may be one of several things.
 func (h *history) severalMeant(t Target, list []hit) error {
-	newest := list[0].transaction
+	newest, command := list[0].transaction, "tidemark restore "+h.c.Cluster.Name+" --target-dir DIR"
 	return fault.New(fault.Unreachable, "plan a restore to", t.String(), fmt.Errorf("the log has it of %d things: %s", len(list), choices(list))).
-		WithHint(fmt.Sprintf("Name the one that you mean: `tidemark restore %s --target-dir DIR --before-statement '%s'`, or the transaction: `tidemark restore %s --target-dir DIR --before-gtid %s`.",
-			h.c.Cluster.Name, strings.ReplaceAll(newest.What, "'", `'\''`), h.c.Cluster.Name, newest.GTID))
+		WithHint(fmt.Sprintf("Name the one that you mean: `%s --before-statement '%s'`, or the transaction: `%s --before-gtid %s`.",
+			command, strings.ReplaceAll(newest.What, "'", `'\''`), command, newest.GTID))
 }
 
 // undecidable refuses a REPLACE where the log has the changes of rows, and not the statement that made them.
 func (h *history) undecidable(t Target, list []hit) error {
 	return fault.New(fault.Unreachable, "plan a restore to", t.String(),
-		fmt.Errorf("the log has changes of rows without their statements, and does not tell a REPLACE from other ones: the last ones are %s", choices(list))).
-		WithHint(fmt.Sprintf("Name the transaction: `tidemark restore %s --target-dir DIR --before-gtid %s`; --dry-run shows what lies around it.", h.c.Cluster.Name, list[0].transaction.GTID))
+		fmt.Errorf("the log has changes of rows without their statements, and does not tell a REPLACE from other ones: the last ones are %s",
+			choices(list))).
+		WithHint(fmt.Sprintf("Name the transaction: `tidemark restore %s --target-dir DIR --before-gtid %s`; --dry-run shows what lies around it.",
+			h.c.Cluster.Name, list[0].transaction.GTID))
 }
 
 // choices shows transactions to choose from.

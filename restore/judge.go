@@ -56,7 +56,7 @@ const (
 	receivedAround                      // the same, but it may have been received after the target
 	contradicted                        // the same: what follows it contradicts it
 	undecided                           // applied, with a claim that is not believed: it may have been committed after the target
-	wentBack                            // applied, with what follows it, though their claims are before those of what is before them in the log
+	wentBack                            // applied, with what follows it, though the log had reached later times before
 	byReceipt                           // not applied, though it claims to be before the target: it was received after it
 	followedByEarlier                   // not applied, and what follows it claims to be earlier, or before the target
 )

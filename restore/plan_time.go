@@ -57,7 +57,8 @@ func (s suspect) say() (why, warning string) {
 		return why, fmt.Sprintf("the restore stops before transaction %s, which claims to be of %s: %s; %s", g, claims, why, after)
 	case followedByEarlier:
 		why = "transactions that follow it in the log, and are not applied, claim to be earlier"
-		return why, fmt.Sprintf("the restore stops before transaction %s of %s: %s, as one does that ran long when it was committed, or the time of this one is wrong; %s", g, claims, why, after)
+		return why, fmt.Sprintf("the restore stops before transaction %s of %s: %s, as one does that ran long when it was committed, "+
+			"or the time of this one is wrong; %s", g, claims, why, after)
 	}
 	return why, applied + why + "; " + before
 }
@@ -73,14 +74,17 @@ func (p *Plan) nameUnread(f *found) {
 		}
 	}
 	if len(proven) > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("%s transactions that claim to be of the target or later, up to %s: all that they hold was received more than an hour before it, and is applied",
+		p.Notes = append(p.Notes, fmt.Sprintf("%s transactions that claim to be of the target or later, up to %s: "+
+			"all that they hold was received more than an hour before it, and is applied",
 			segmentsHold(proven), stamp(highest(proven))))
 	}
 	if f.early > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d transactions are applied that claim to be of the target or later, and were received more than an hour before it", f.early))
+		p.Notes = append(p.Notes, fmt.Sprintf("%d transactions are applied that claim to be of the target or later, "+
+			"and were received more than an hour before it", f.early))
 	}
 	if len(not) > 0 {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("%s transactions that claim to be of the target or later, up to %s: they are applied, as what follows them is of more than an hour before it",
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s transactions that claim to be of the target or later, up to %s: "+
+			"they are applied, as what follows them is of more than an hour before it",
 			segmentsHold(not), stamp(highest(not))))
 	}
 }
@@ -114,9 +118,12 @@ func highest(list []*catalog.Segment) (t time.Time) {
 // nameFraction warns of a target inside a second that the log does not divide, if it has transactions of it.
 func (p *Plan) nameFraction(t Target) {
 	second := t.time.Truncate(time.Second)
-	if t.kind != toTime || p.TimePrecision != time.Second.String() || second.Equal(t.time) || p.LastApplied == nil || !p.LastApplied.Time.Equal(second) {
+	if t.kind != toTime || p.TimePrecision != time.Second.String() || second.Equal(t.time) {
 		return
 	}
-	p.Warnings = append(p.Warnings, fmt.Sprintf("transactions of %s are applied, the last of them %s: the log has whole seconds, and does not tell which of them were before the target; "+
-		"to leave them out, use --to-time %s", stamp(second), p.LastApplied.GTID, stamp(second)))
+	if p.LastApplied == nil || !p.LastApplied.Time.Equal(second) {
+		return
+	}
+	p.Warnings = append(p.Warnings, fmt.Sprintf("transactions of %s are applied, the last of them %s: the log has whole seconds, "+
+		"and does not tell which of them were before the target; to leave them out, use --to-time %s", stamp(second), p.LastApplied.GTID, stamp(second)))
 }

@@ -217,7 +217,8 @@ func (r Reader) calendar(day string, loc *time.Location) (c civil, relative bool
 		return c, false, fmt.Errorf("%q is no day", day)
 	}
 	c = civil{year: n[0], month: n[1], day: n[2]}
-	if t := time.Date(c.year, time.Month(c.month), c.day, 12, 0, 0, 0, time.UTC); t.Year() != c.year || int(t.Month()) != c.month || t.Day() != c.day || c.year < 1970 {
+	t := time.Date(c.year, time.Month(c.month), c.day, 12, 0, 0, 0, time.UTC)
+	if t.Year() != c.year || int(t.Month()) != c.month || t.Day() != c.day || c.year < 1970 {
 		return c, false, fmt.Errorf("there is no day %q", day)
 	}
 	return c, false, nil
@@ -307,11 +308,14 @@ func (c civil) in(text string, loc *time.Location) (time.Time, error) {
 	case len(shown) == 1:
 		return shown[0], nil
 	case len(shown) > 1:
-		return time.Time{}, fault.New(fault.Usage, "read time", text, errors.New("the clocks of that zone showed it twice, as they were set back")).
+		return time.Time{}, fault.New(fault.Usage, "read time", text,
+			errors.New("the clocks of that zone showed it twice, as they were set back")).
 			WithHint(fmt.Sprintf("Write %s for the first of the two, or %s for the second.", shown[0].Format(exact), shown[1].Format(exact)))
 	case len(skipped) == 2:
-		return time.Time{}, fault.New(fault.Usage, "read time", text, errors.New("the clocks of that zone never showed it, as they were set ahead")).
-			WithHint(fmt.Sprintf("Write %s, by the offset before that, or %s, by the one after it.", skipped[0].Format(exact), skipped[1].Format(exact)))
+		return time.Time{}, fault.New(fault.Usage, "read time", text,
+			errors.New("the clocks of that zone never showed it, as they were set ahead")).
+			WithHint(fmt.Sprintf("Write %s, by the offset before that, or %s, by the one after it.",
+				skipped[0].Format(exact), skipped[1].Format(exact)))
 	}
 	return time.Time{}, refuse(text, "the clocks of that zone never showed it")
 }
