@@ -117,6 +117,13 @@ func (r *run) prepare(ctx context.Context) error {
 	if r.DefaultsExtraFile != "" {
 		args = []string{"--defaults-file=" + r.DefaultsExtraFile}
 	}
+	// The backup's own backup-my.cnf would say as much, and whatever else somebody has written into it.
+	layout, err := mysqld.LayoutArgs(r.plan.base.Variables)
+	if err != nil {
+		return fault.New(fault.Other, "prepare base backup", r.plan.base.ID, err).
+			WithHint("Its data files cannot be laid out in one directory: `tidemark list` shows other base backups.")
+	}
+	args = append(args, layout...)
 	args = append(args, "--prepare", "--target-dir="+r.work.target, fmt.Sprintf("--use-memory=%d", mysqld.Pool(r.Memory)))
 	if r.PluginDir != "" && r.plan.base.Engine == engineXtraBackup {
 		args = append(args, "--xtrabackup-plugin-dir="+r.PluginDir)

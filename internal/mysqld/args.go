@@ -31,6 +31,7 @@ func (s *Server) args(initFile string) ([]string, error) {
 		args = append(args, "--plugin-dir="+o.PluginDir)
 	}
 	args = append(args, recorded...)
+	args = append(args, insideArgs(o.Flavor == gtid.MySQL)...)
 	if o.User.UID == 0 {
 		args = append(args, "--user=root")
 	}

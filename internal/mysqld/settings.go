@@ -61,6 +61,10 @@ func settingArgs(variables map[string]string) ([]string, error) {
 		if strings.ContainsAny(value, "\x00\n\r") {
 			return nil, fmt.Errorf("recorded variable %s has the value %q", name, value)
 		}
+		value, err := layoutValue(name, value)
+		if err != nil {
+			return nil, err
+		}
 		option := strings.ReplaceAll(name, "_", "-")
 		if renamed[name] != "" {
 			option = renamed[name]

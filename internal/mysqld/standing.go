@@ -170,6 +170,14 @@ func (s Standing) options() (string, error) {
 		fmt.Fprintf(&b, "\n!include %s\n\n[mysqld]\n", include)
 	}
 	set("datadir", s.Datadir)
+	inside, err := LayoutArgs(s.Settings)
+	if err != nil {
+		return "", err
+	}
+	for _, arg := range append(inside, insideArgs(s.Flavor == gtid.MySQL)...) {
+		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		set(name, value)
+	}
 	set("socket", s.Socket)
 	set("pid-file", s.PIDFile())
 	set("log-error", s.Log())

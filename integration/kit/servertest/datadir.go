@@ -15,8 +15,9 @@ import (
 
 // newDatadir makes a data directory at path, which must not exist, with an account root that
 // has no password and is let in from localhost only.
-func newDatadir(b Binaries, path string) error {
-	template, err := template(b)
+// Layout are further options on which its files depend.
+func newDatadir(b Binaries, layout []string, path string) error {
+	template, err := template(b, layout)
 	if err != nil {
 		return fmt.Errorf("make a data directory for %s %s: %w", b.Flavor, b.Version, err)
 	}
@@ -25,8 +26,8 @@ func newDatadir(b Binaries, path string) error {
 
 // template returns a data directory to copy, made when it is first asked for. Its name tells
 // all that went into it, so a change of the recipe makes another one.
-func template(b Binaries) (string, error) {
-	args, stdin, err := bootstrap(b)
+func template(b Binaries, layout []string) (string, error) {
+	args, stdin, err := bootstrap(b, layout)
 	if err != nil {
 		return "", err
 	}
@@ -74,8 +75,8 @@ func template(b Binaries) (string, error) {
 }
 
 // bootstrap returns the arguments and the input that make the system tables.
-func bootstrap(b Binaries) (args []string, stdin []byte, err error) {
-	args = append([]string{"--no-defaults"}, storageArgs(b)...)
+func bootstrap(b Binaries, layout []string) (args []string, stdin []byte, err error) {
+	args = append(append([]string{"--no-defaults"}, storageArgs(b)...), layout...)
 	if b.Flavor == MySQL {
 		return append(args, "--initialize-insecure"), nil, nil
 	}

@@ -26,6 +26,7 @@ const (
 type Options struct {
 	ServerID uint32   // 1 if 0
 	Extra    []string // server options, after ours, so that they win: "--max-binlog-size=1M"
+	Layout   []string // options on which the files of the data depend: "--innodb-page-size=8k"; Extra need not repeat them
 	Dir      string   // for everything of the server; must exist; kept. A temporary one if ""
 	Datadir  string   // existing data to run on, for instance restored; kept. Fresh data if ""
 	Port     int      // a free one if 0
@@ -44,6 +45,7 @@ type Process struct {
 	Datadir  string // binlogs lie here, as binlog.000001 and on
 	LogFile  string // what the server wrote, over all its starts
 
+	layout  []string
 	extra   []string
 	garbage []string // directories to remove in the end
 	cmd     *exec.Cmd
@@ -58,7 +60,7 @@ func Launch(o Options) (*Process, error) {
 			return nil, err
 		}
 	}
-	p := &Process{ServerID: max(o.ServerID, 1), Binaries: o.Binaries, Dir: o.Dir, Datadir: o.Datadir, Port: o.Port, extra: o.Extra}
+	p := &Process{ServerID: max(o.ServerID, 1), Binaries: o.Binaries, Dir: o.Dir, Datadir: o.Datadir, Port: o.Port, layout: o.Layout, extra: o.Extra}
 	err := p.prepare()
 	if err == nil {
 		err = p.start(o.Port == 0)
@@ -176,7 +178,7 @@ func (p *Process) prepare() (err error) {
 		return err
 	}
 	p.Datadir = filepath.Join(p.Dir, "data")
-	return newDatadir(p.Binaries, p.Datadir)
+	return newDatadir(p.Binaries, p.layout, p.Datadir)
 }
 
 func (p *Process) tempDir(parent string) (string, error) {
@@ -264,7 +266,7 @@ func (p *Process) awaitReady() error {
 // args are the server's options. Losing the machine is not what these servers are tested for,
 // so commits are not synced: a killed process loses nothing that it has written.
 func (p *Process) args() []string {
-	args := append([]string{"--no-defaults"}, storageArgs(p.Binaries)...)
+	args := append(append([]string{"--no-defaults"}, storageArgs(p.Binaries)...), p.layout...)
 	args = append(args,
 		"--datadir="+p.Datadir, "--socket="+p.Socket, "--tmpdir="+filepath.Join(p.Dir, "tmp"),
 		"--pid-file="+filepath.Join(p.Dir, "pid"), "--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", p.Port),

@@ -1,0 +1,82 @@
+package outside
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"tidemark/integration/kit"
+	"tidemark/integration/kit/servertest"
+)
+
+// TestForeignDataFile restores beside a primary that was killed and whose system tablespace lies outside of its data
+// directory, where its configuration names it by its whole path. It is not touched, and the primary starts again.
+func TestForeignDataFile(t *testing.T) {
+	kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
+		w := &world{far: filepath.Join(t.TempDir(), "far")}
+		must(t, os.Mkdir(w.far, 0o755))
+		srv := moved(t, b, w.far, "--innodb-data-home-dir=", "--innodb-data-file-path="+w.far+"/ibdata1:12M:autoextend")
+		w.archive(t, srv, "CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v LONGTEXT)")
+		for range 20 {
+			srv.Exec("INSERT INTO d.t (v) VALUES (REPEAT('x', 60000))")
+		}
+		w.End()
+		srv.Kill()
+		before := content(t, w.far)
+		again := w.restored("--innodb-data-file-path=ibdata1:12M:autoextend")
+		if after := content(t, w.far); !maps.Equal(before, after) {
+			t.Error("the restore has written to the primary's system tablespace")
+		}
+		srv.Restart()
+		equal(t, again, srv, "CHECKSUM TABLE d.t")
+	})
+}
+
+// TestDataFileBelow restores a server whose system tablespace lies in a directory of its own in the data directory.
+func TestDataFileBelow(t *testing.T) {
+	kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
+		w := new(world)
+		w.archive(t, moved(t, b, "below", "--innodb-data-file-path=below/ibdata1:12M:autoextend"), "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
+		w.Server.Exec("INSERT INTO d.t VALUES (1)")
+		w.End()
+		equal(t, w.restored("--innodb-data-file-path=ibdata1:12M:autoextend"), w.Server, "CHECKSUM TABLE d.t")
+	})
+}
+
+// moved is a server whose system tablespace was moved into another directory, which may be relative to its data.
+func moved(t *testing.T, b servertest.Binaries, dir string, options ...string) *servertest.Server {
+	t.Helper()
+	srv := servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b})
+	srv.Stop()
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(srv.Datadir, dir)
+		must(t, os.Mkdir(dir, 0o700))
+	}
+	must(t, os.Rename(filepath.Join(srv.Datadir, "ibdata1"), filepath.Join(dir, "ibdata1")))
+	srv.Restart(options...)
+	return srv
+}
+
+// TestLayouts restores servers whose InnoDB is laid out in another way than by default.
+func TestLayouts(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		layout []string
+	}{
+		{"small pages", []string{"--innodb-page-size=8k"}},
+		{"large pages", []string{"--innodb-page-size=64k"}},
+		{"several files", []string{"--innodb-data-file-path=one:12M;two:10M;three:8M:autoextend:max:900M"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			kit.Each(t, "", kit.Servers(2), func(t *testing.T, b servertest.Binaries) {
+				w := new(world)
+				w.archive(t, servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Layout: tt.layout}),
+					"CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v TEXT)", "INSERT INTO d.t (v) VALUES ('before')")
+				w.Server.Exec("INSERT INTO d.t (v) VALUES (REPEAT('after', 1000))")
+				w.End()
+				equal(t, w.restored(tt.layout...), w.Server, "CHECKSUM TABLE d.t", "SELECT @@innodb_page_size")
+			})
+		})
+	}
+}
