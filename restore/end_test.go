@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
+	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
@@ -68,7 +69,7 @@ func ended(t *testing.T, flavor gtid.Flavor, said hostiletest.Answers, position 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{plan: &Plan{position: want}, report: new(Report), work: &workspace{state: state{Disabled: []string{"`d`.`before`"}}}}
+	r := &run{plan: &Plan{base: &catalog.Base{Flavor: flavor}, start: want, position: want}, reached: want, report: new(Report), work: &workspace{state: state{Disabled: []string{"`d`.`before`"}}}}
 	p := private{run: r, conn: &mysqld.Conn{Conn: conn}}
 	if flavor == gtid.MySQL {
 		return r.report, (&mysql{p}).end()
