@@ -51,7 +51,8 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 		if err != nil {
 			return nil, err
 		}
-		if most = most.Without(unlogged); !stop.position.Covers(most) {
+		most = most.Without(unlogged)
+		if !stop.position.Covers(most) {
 			continue
 		}
 		if t.kind == toTime && t.time.Before(b.Consistent) && stop.position.SamePosition(most) {

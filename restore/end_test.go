@@ -69,7 +69,12 @@ func ended(t *testing.T, flavor gtid.Flavor, said hostiletest.Answers, position 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{plan: &Plan{base: &catalog.Base{Flavor: flavor}, start: want, position: want}, reached: want, report: new(Report), work: &workspace{state: state{Disabled: []string{"`d`.`before`"}}}}
+	r := &run{
+		plan:    &Plan{base: &catalog.Base{Flavor: flavor}, start: want, position: want},
+		reached: want,
+		report:  new(Report),
+		work:    &workspace{state: state{Disabled: []string{"`d`.`before`"}}},
+	}
 	p := private{run: r, conn: &mysqld.Conn{Conn: conn}}
 	if flavor == gtid.MySQL {
 		return r.report, (&mysql{p}).end()

@@ -118,7 +118,8 @@ func (j *judge) see(c commitClaim, s spot, describe func() *Transaction) {
 	}
 	if c.time.Before(j.target) {
 		if j.fallBack(c, x.spot) {
-			if j.trust(c.time); j.back.transaction == nil {
+			j.trust(c.time)
+			if j.back.transaction == nil {
 				j.back.transaction = describe()
 			}
 			return

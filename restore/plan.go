@@ -209,7 +209,8 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 
 	// Domains that only the backed up server knew, as a replica of another one, stay as they were. Others are as the
 	// log has them at the stop, where one may have been deleted.
-	if p.position = p.start.Clone(); b.Flavor == gtid.MariaDB {
+	p.position = p.start.Clone()
+	if b.Flavor == gtid.MariaDB {
 		p.position = p.unlogged.Clone()
 	}
 	p.position.Advance(end.position)

@@ -56,22 +56,11 @@ func lex(text string, most int) []token {
 
 // first reads the token that a text begins with, and its length.
 func first(text string) (token, int) {
-	switch q := text[0]; q {
-	case '`', '\'', '"':
-		var b strings.Builder
-		i := 1
-		for ; i < len(text); i++ {
-			switch c := text[i]; {
-			case c == '\\' && q != '`' && i+1 < len(text):
-				i++
-			case c == q && i+1 < len(text) && text[i+1] == q:
-				i++
-			case c == q:
-				return token{map[bool]tokenKind{true: name, false: literal}[q == '`'], b.String()}, i + 1
-			}
-			b.WriteByte(text[i])
-		}
-		return token{map[bool]tokenKind{true: name, false: literal}[q == '`'], b.String()}, i
+	switch text[0] {
+	case '`':
+		return quoted(name, text)
+	case '\'', '"':
+		return quoted(literal, text)
 	}
 	end := strings.IndexFunc(text, func(r rune) bool { return r != '_' && r != '$' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	switch {
@@ -82,6 +71,26 @@ func first(text string) (token, int) {
 		return token{symbol, text[:n]}, n
 	}
 	return token{word, text[:end]}, end
+}
+
+// quoted reads a token in the quotes that a text begins with. A text that is cut off ends it.
+func quoted(kind tokenKind, text string) (token, int) {
+	q := text[0]
+	var b strings.Builder
+	i := 1
+	for ; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '\\' && kind != name && i+1 < len(text):
+			i++
+		case c == q && i+1 < len(text) && text[i+1] == q:
+			i++
+		case c == q:
+			return token{kind, b.String()}, i + 1
+		}
+		b.WriteByte(text[i])
+	}
+	return token{kind, b.String()}, i
 }
 
 // deed is what a statement does, as far as it can be asked for: its verb in one form, whichever it was written in,
@@ -216,7 +225,8 @@ func parse(db, text string) deed {
 	case "RENAME":
 		d = r.rename()
 	case "ANALYZE", "OPTIMIZE", "REPAIR":
-		if r.take("NO_WRITE_TO_BINLOG", "LOCAL"); r.take("TABLE", "TABLES") {
+		r.take("NO_WRITE_TO_BINLOG", "LOCAL")
+		if r.take("TABLE", "TABLES") {
 			d = deed{verb: verb + " TABLE", about: r.subjects()}
 		}
 	case "TRUNCATE":
@@ -319,7 +329,8 @@ func (r *reader) rename() deed {
 		if !r.take("TO") {
 			return d
 		}
-		if r.one(); !r.is(",") {
+		r.one() // its new name
+		if !r.is(",") {
 			return d
 		}
 	}
@@ -339,7 +350,8 @@ func (r *reader) subjects() (list []subject) {
 		if !ok {
 			return list
 		}
-		if list = append(list, s); !r.is(",") {
+		list = append(list, s)
+		if !r.is(",") {
 			return list
 		}
 	}
@@ -351,7 +363,8 @@ func (r *reader) accounts() (list []subject) {
 		if !ok {
 			return list
 		}
-		if list = append(list, subject{name: who}); !r.is(",") {
+		list = append(list, subject{name: who})
+		if !r.is(",") {
 			return list
 		}
 	}

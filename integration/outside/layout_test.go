@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tidemark/integration/kit"
@@ -30,6 +31,37 @@ func TestForeignDataFile(t *testing.T) {
 		}
 		srv.Restart()
 		equal(t, again, srv, "CHECKSUM TABLE d.t")
+	})
+}
+
+// TestOtherDirectories restores beside a primary that was killed and keeps each kind of InnoDB's and Aria's files outside of its data
+// directory, by the primary's own option file: somebody takes it, as it names what the server needs.
+func TestOtherDirectories(t *testing.T) {
+	kit.Each(t, servertest.MariaDB, kit.Servers(2), func(t *testing.T, b servertest.Binaries) { // MySQL cannot be cloned so
+		far := filepath.Join(t.TempDir(), "far")
+		must(t, os.Mkdir(far, 0o755))
+		directories := []string{"innodb-undo-directory=" + far, "innodb-log-group-home-dir=" + far, "aria-log-dir-path=" + far}
+		var layout []string
+		for _, d := range directories {
+			layout = append(layout, "--"+d)
+		}
+		w := &world{far: far}
+		w.archive(t, servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Layout: layout}),
+			"CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "CREATE TABLE d.m (id INT PRIMARY KEY)")
+		w.Server.Exec("INSERT INTO d.t VALUES (1), (2)", "INSERT INTO d.m VALUES (3)")
+		w.End()
+		w.Server.Kill()
+		options := filepath.Join(w.Dir, "my.cnf")
+		lines := "[mysqld]\ndatadir=" + w.Server.Datadir + "\nsocket=" + w.Server.Socket + "\ninnodb_data_home_dir=" + far +
+			"\ninnodb_data_file_path=ibdata1:12M:autoextend\n" + strings.Join(directories, "\n") + "\n"
+		must(t, os.WriteFile(options, []byte(lines), 0o644))
+		before, data := content(t, far), content(t, w.Server.Datadir)
+		again := w.restoredBy([]string{"--defaults-extra-file", options})
+		if !maps.Equal(before, content(t, far)) || !maps.Equal(data, content(t, w.Server.Datadir)) {
+			t.Error("the restore has written to the primary's files")
+		}
+		w.Server.Restart()
+		equal(t, again, w.Server, "CHECKSUM TABLE d.t, d.m")
 	})
 }
 

@@ -19,15 +19,6 @@ type world struct {
 	target string // of restores
 }
 
-// newWorld archives a primary, which may keep files in a directory far from its own. Options are told where that is.
-func newWorld(t *testing.T, b servertest.Binaries, options func(far string) []string, sql ...string) *world {
-	t.Helper()
-	w := &world{far: filepath.Join(t.TempDir(), "far")}
-	must(t, os.Mkdir(w.far, 0o755))
-	w.archive(t, servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: options(w.far)}), sql...)
-	return w
-}
-
 // archive makes a server that was started the primary of the world, and takes a base backup of it.
 func (w *world) archive(t *testing.T, srv *servertest.Server, sql ...string) {
 	t.Helper()
@@ -39,12 +30,16 @@ func (w *world) archive(t *testing.T, srv *servertest.Server, sql ...string) {
 	w.target = filepath.Join(w.Dir, "restored")
 }
 
-func none(string) []string { return nil }
-
 // restored restores, and starts a server on the result, in another place than it was restored to: what it needs is there.
 func (w *world) restored(layout ...string) *servertest.Server {
 	w.T.Helper()
-	w.Run("restore", "--target-dir", w.target)
+	return w.restoredBy(nil, layout...)
+}
+
+// restoredBy is restored by a command with further arguments.
+func (w *world) restoredBy(args []string, layout ...string) *servertest.Server {
+	w.T.Helper()
+	w.Run(append([]string{"restore", "--target-dir", w.target}, args...)...)
 	moved := filepath.Join(w.T.TempDir(), "moved")
 	must(w.T, os.Rename(w.target, moved))
 	return servertest.Start(w.T, servertest.Options{ServerID: 99, Binaries: w.Server.Binaries, Datadir: moved, Layout: layout})

@@ -47,7 +47,8 @@ func (c *Catalog) DeletedDomains(ctx context.Context, timeline uint32, reached *
 				return nil, err
 			}
 		}
-		if end = t.ParentSegment; !t.Continues() {
+		end = t.ParentSegment
+		if !t.Continues() {
 			break
 		}
 	}

@@ -26,16 +26,20 @@ func (b *Base) Unlogged(s *Segment) (*gtid.Set, error) {
 	return held, nil
 }
 
-// Unlogged returns what the base backups that serve a timeline of MySQL hold that is in no log.
+// Unlogged returns what the base backups that serve a timeline hold that is in no log: nothing, of MariaDB.
 func (c *Catalog) Unlogged(ctx context.Context, timeline uint32) (*gtid.Set, error) {
 	all := new(gtid.Set)
+	if c.Cluster.Flavor != gtid.MySQL {
+		return all, nil
+	}
 	lineage, err := c.Lineage(ctx, timeline)
 	if err != nil {
 		return nil, err
 	}
 	var serving []uint32
 	for _, t := range lineage {
-		if serving = append(serving, t.Number); !t.Continues() {
+		serving = append(serving, t.Number)
+		if !t.Continues() {
 			break
 		}
 	}
@@ -44,7 +48,7 @@ func (c *Catalog) Unlogged(ctx context.Context, timeline uint32) (*gtid.Set, err
 		return nil, err
 	}
 	for _, b := range bases {
-		if b.Flavor != gtid.MySQL || !slices.Contains(serving, b.Timeline) {
+		if !slices.Contains(serving, b.Timeline) {
 			continue
 		}
 		s, err := c.segmentAt(ctx, b.Timeline, b.Segment)

@@ -61,7 +61,8 @@ func findGTID(ctx context.Context, cat *catalog.Catalog, all []*catalog.Segment,
 				return 0, 0, err
 			}
 			if there {
-				if last = i; first < 0 {
+				last = i
+				if first < 0 {
 					first = i
 				}
 			}

@@ -88,7 +88,8 @@ func (c *cluster) stream(ctx context.Context) error {
 			if again {
 				continue
 			}
-			if parts = uerr == nil; !parts {
+			parts = uerr == nil
+			if uerr != nil {
 				err = fmt.Errorf("%w; %w", err, uerr)
 			}
 		case errors.Is(err, archiver.ErrDiverged), errors.Is(err, replica.ErrDiverged), errors.Is(err, replica.ErrPurged), errors.Is(err, replica.ErrNoFile):
@@ -183,11 +184,9 @@ func (c *cluster) vanished(ctx context.Context, why error) (byGTID bool, _ error
 	if err != nil {
 		return false, err
 	}
-	var unlogged *gtid.Set
-	if c.cat.Cluster.Flavor == gtid.MySQL {
-		if unlogged, err = c.cat.Unlogged(ctx, c.timeline.Number); err != nil {
-			return false, err
-		}
+	unlogged, err := c.cat.Unlogged(ctx, c.timeline.Number)
+	if err != nil {
+		return false, err
 	}
 	if same, err := catalog.SamePosition(c.cat.Cluster.Flavor, start, resume.Reached, unlogged); same || err != nil {
 		return same, err
@@ -198,13 +197,8 @@ func (c *cluster) vanished(ctx context.Context, why error) (byGTID bool, _ error
 // readUnlogged finds out what a server need not send although it has purged it: what base backups hold and no log ever
 // did. It reports whether there is any, so that the server is worth being asked again.
 func (c *cluster) readUnlogged(ctx context.Context, on *course) (bool, error) {
-	on.unlogged = new(gtid.Set)
-	if c.cat.Cluster.Flavor != gtid.MySQL {
-		return false, nil
-	}
 	unlogged, err := c.cat.Unlogged(ctx, c.timeline.Number)
 	if err != nil {
-		on.unlogged = nil
 		return false, err
 	}
 	on.unlogged = unlogged

@@ -46,10 +46,11 @@ func (r Reader) Read(text string) (Moment, error) {
 	if len(text) > 100 {
 		return Moment{}, refuse(text[:100]+"…", "it is too long")
 	}
-	switch last := len(words) - 1; {
-	case strings.EqualFold(words[last], "ago"):
+	last := len(words) - 1
+	if strings.EqualFold(words[last], "ago") {
 		return r.ago(text, words[:last])
-	case strings.EqualFold(words[0], "now") && last == 0:
+	}
+	if last == 0 && strings.EqualFold(words[0], "now") {
 		return Moment{r.Now.In(r.Zone), "now"}, nil
 	}
 	return r.dated(text, words)
@@ -58,14 +59,15 @@ func (r Reader) Read(text string) (Moment, error) {
 // ago reads "10 minutes", "1h30m" and the like, before now.
 func (r Reader) ago(text string, words []string) (Moment, error) {
 	var d time.Duration
-	switch number := ""; len(words) {
+	switch len(words) {
 	case 1:
 		var err error
 		if d, err = short(words[0]); err != nil {
 			return Moment{}, refuse(text, err.Error())
 		}
 	case 2:
-		if number = strings.ToLower(words[0]); number == "a" || number == "an" {
+		number := strings.ToLower(words[0])
+		if number == "a" || number == "an" {
 			number = "1"
 		}
 		n, err := strconv.ParseUint(number, 10, 32)
@@ -149,7 +151,8 @@ func (r Reader) dated(text string, words []string) (Moment, error) {
 	if err != nil {
 		return Moment{}, err
 	}
-	switch name, _ := t.Zone(); {
+	name, _ := t.Zone()
+	switch {
 	case how != "" && name != "" && isLetter(name[0]):
 		how += ", " + name
 	case how == "" && relative:
