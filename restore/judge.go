@@ -358,7 +358,7 @@ func (j *judge) said() []suspect {
 	x := j.open[0]
 	list = slices.DeleteFunc(list, func(s suspect) bool { return !x.spot.after(s.spot) })
 	switch {
-	case x.receipt && x.first.Before(j.target.Add(tolerance)), x.certain && !x.closely() && x.last.Before(j.target):
+	case x.receipt && x.first.Before(j.target.Add(tolerance)), x.certain && !x.closely() && x.first.Before(j.target.Add(disorder)):
 		list = append(list, suspect{x.spot, x.transaction, byReceipt})
 	case x.late:
 		list = append(list, suspect{x.spot, x.transaction, followedByEarlier})

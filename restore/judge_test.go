@@ -273,3 +273,29 @@ func TestFraction(t *testing.T) {
 		t.Errorf("warnings %q", p.Warnings)
 	}
 }
+
+// TestClaimsLater: a transaction that claims to be of half a minute after it was received ends the restore, and may
+// have been committed before the target: the plan says so.
+func TestClaimsLater(t *testing.T) {
+	f := newFixture(t)
+	for _, s := range []int{0, 547, 592, 602} {
+		f.tx(0, s)
+	}
+	receipts := [][2]int{{0, 1}, {547, 548}, {547, 549}, {602, 603}}
+	f.flush(archivetest.Cut{Every: 1, Receipt: func(_, end uint64) (first, last time.Time) {
+		for i, r := range receipts {
+			if end <= f.end[fmt.Sprintf("0-1-%d", i+1)] {
+				return after(r[0]), after(r[1])
+			}
+		}
+		panic("a segment without an end")
+	}})
+	f.base("b1", "binlog.000001", f.end["0-1-1"], "0-1-1", 0)
+	f.Head(after(1 << 20))
+	if p := f.reach(seconds(548), "0-1-2"); len(p.Warnings) != 1 {
+		t.Errorf("warnings %q", p.Warnings)
+	}
+	if p := f.reach(seconds(500), "0-1-1"); p.HasWarnings() {
+		t.Errorf("warnings %q", p.Warnings)
+	}
+}
