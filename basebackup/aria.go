@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"tidemark/internal/fault"
 )
@@ -69,4 +72,41 @@ func (m *MariaDB) outdated(j *job, files []string) error {
 	return fault.New(fault.Integrity, "copy the server with", j.tool, errors.New("the log of Aria does not fit the copy of "+some(files, ariaIndex))).
 		WithHint("mariadb-backup copies tables of Aria wrongly that are truncated, altered or created anew meanwhile. " +
 			"Take the backup again, at a time when that is not done, or make them tables of InnoDB.")
+}
+
+// ariaInside refuses a server with tables of Aria whose files lie outside of its data directory, which the tool cannot copy: it fails
+// where DATA DIRECTORY has put them, and leaves out a table without a word where INDEX DIRECTORY has.
+func ariaInside(datadir string) error {
+	linked, err := ariaLinks(datadir)
+	if err != nil || len(linked) == 0 {
+		return err
+	}
+	why := errors.New("tables of Aria have files elsewhere, which mariadb-backup does not copy: " + some(linked, ""))
+	return fault.New(fault.Primary, "copy", datadir, why).WithHint("DATA DIRECTORY or INDEX DIRECTORY has put them there. " +
+		"Bring them back: CREATE TABLE new LIKE old, copy the rows, drop the old one and rename the new.")
+}
+
+// ariaLinks returns the tables of Aria of which a file is a link.
+func ariaLinks(datadir string) (tables []string, err error) {
+	dirs, err := os.ReadDir(datadir)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		files, err := os.ReadDir(filepath.Join(datadir, dir.Name()))
+		if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			continue // no database, or none that can be copied either
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			ext := filepath.Ext(file.Name())
+			table := filepath.Join(dir.Name(), strings.TrimSuffix(file.Name(), ext))
+			if file.Type()&fs.ModeSymlink != 0 && ofAria(ext) && !slices.Contains(tables, table) {
+				tables = append(tables, table)
+			}
+		}
+	}
+	return tables, nil
 }

@@ -96,6 +96,9 @@ func (m *MariaDB) prepare(ctx context.Context) (*job, error) {
 	if err := readable(j.datadir); err != nil {
 		return nil, err
 	}
+	if err := ariaInside(j.datadir); err != nil {
+		return nil, err
+	}
 	j.tool, j.version, err = find(ctx, m.Tool, j.server.version, "mariadb-backup", "mariadb-backup of MariaDB")
 	return j, err
 }

@@ -79,8 +79,10 @@ type private struct {
 	run     *run
 	srv     *mysqld.Server
 	conn    *mysqld.Conn
-	started bool // the SQL thread has been
-	hung    bool // it cannot be stopped, only killed
+	started bool    // the SQL thread has been
+	inside  bool    // as the batch before
+	mode    *string // the server's sql_mode but for that; nil until it is asked for
+	hung    bool    // it cannot be stopped, only killed
 }
 
 // halted stops the SQL thread, unless that has failed.

@@ -43,6 +43,7 @@ type feed struct {
 	from    checkpoint
 	had     uint64 // transactions that the server has at the beginning
 	fragile fragile
+	inside  bool // the batch is one in which tables are created inside
 
 	// Up to the last boundary:
 	segment *catalog.Segment
@@ -161,7 +162,16 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 					return f.empty(ctx, ev, r.Body(ev), format)
 				}
 			}
-			if err := write(ctx, ev, r.Format()); err != nil {
+			out := ev
+			if err := f.beginInside(ctx, ev, r.Body(ev), r.Format()); err != nil {
+				return err
+			}
+			if f.inside && f.plan.ofMariaDB() {
+				if out, err = f.leniently(ev, r.Body(ev), r.Format()); err != nil {
+					return err
+				}
+			}
+			if err := write(ctx, out, r.Format()); err != nil {
 				return err
 			}
 		}

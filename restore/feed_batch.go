@@ -14,6 +14,7 @@ type batch struct {
 	position     *gtid.State // when all of them are applied
 	end          checkpoint  // then
 	fragile      string      // from this transaction on they are not all atomic; "" if they are
+	inside       bool        // tables are created in the data directory, whatever their statements say
 	notes        []string    // what is to be said of it
 	threads      int         // that apply it
 }

@@ -37,7 +37,8 @@ func (f *feed) passed(ctx context.Context, ev *binlog.Event) error {
 	if f.file != nil {
 		f.file.boundary(f.applied)
 	}
-	if f.fragile.over(f.written()) {
+	if f.inside || f.fragile.over(f.written()) {
+		f.inside = false
 		return f.endFragile(ctx)
 	}
 	return nil

@@ -55,7 +55,10 @@ func (r *run) fetch(ctx context.Context) error {
 		return fault.New(fault.Other, "extract base backup", r.plan.base.ID,
 			fmt.Errorf("mbstream: %w: %s", errors.Join(err, failed), lastLines(said.String(), 5)))
 	}
-	return r.checkExtracted()
+	if err := r.checkExtracted(); err != nil {
+		return err
+	}
+	return r.forgetPlaces()
 }
 
 // extract writes the plain bytes of a part to mbstream, and checks them.

@@ -60,6 +60,9 @@ func (m *mariadb) prepare(ctx context.Context) (err error) {
 	if m.conn, err = m.srv.Connect(ctx); err != nil {
 		return err
 	}
+	if err := m.bringInside(); err != nil {
+		return err
+	}
 	if err := m.disabledBefore(mariadbDisabled); err != nil {
 		return err
 	}
@@ -91,13 +94,20 @@ func (m *mariadb) inject(b *batch) error {
 	if err := m.replace(b); err != nil {
 		return err
 	}
+	if err := m.place(b); err != nil {
+		return err
+	}
 	if !m.started {
 		if err := m.conn.Exec(fmt.Sprintf("CHANGE MASTER TO relay_log_file='%s', relay_log_pos=4", filepath.Base(b.files[0].path))); err != nil {
 			return err
 		}
 	}
 	m.started = true
-	return m.conn.Exec(fmt.Sprintf("SET GLOBAL slave_parallel_threads=%d", b.threads), "START SLAVE SQL_THREAD")
+	threads := b.threads
+	if b.inside {
+		threads = 0 // the workers of before have the mode of before
+	}
+	return m.conn.Exec(fmt.Sprintf("SET GLOBAL slave_parallel_threads=%d", threads), "START SLAVE SQL_THREAD")
 }
 
 func (m *mariadb) position() (*gtid.State, error) {

@@ -118,6 +118,9 @@ func (m *mysql) inject(b *batch) error {
 	if err := m.replace(b); err != nil {
 		return err
 	}
+	if err := m.place(b); err != nil {
+		return err
+	}
 	m.started = true
 	return m.conn.Exec(fmt.Sprintf("SET GLOBAL replica_parallel_workers=%d", max(1, b.threads)), "START REPLICA SQL_THREAD")
 }

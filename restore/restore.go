@@ -67,6 +67,8 @@ type run struct {
 	threads *threads
 	report  *Report
 	reached *gtid.State // the server's position when all of the plan is applied
+
+	elsewhere bool // the base backup has tables that were outside of the primary's data directory
 }
 
 // Run carries out a plan. It returns a report also with an error, saying how far it came. A failed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tidemark/integration/kit"
@@ -17,6 +18,18 @@ type world struct {
 	*kit.World
 	far    string // one of them, outside of its data directory
 	target string // of restores
+}
+
+// newWorld archives a primary that may keep tables in a directory far from its own, which options name FAR.
+func newWorld(t *testing.T, b servertest.Binaries, options ...string) *world {
+	t.Helper()
+	w := &world{far: filepath.Join(t.TempDir(), "far")}
+	must(t, os.Mkdir(w.far, 0o755))
+	for i, o := range options {
+		options[i] = strings.ReplaceAll(o, "FAR", w.far)
+	}
+	w.archive(t, servertest.Start(t, servertest.Options{ServerID: 7, Binaries: b, Extra: options}), "CREATE DATABASE d")
+	return w
 }
 
 // archive makes a server that was started the primary of the world, and takes a base backup of it.

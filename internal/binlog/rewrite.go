@@ -3,6 +3,7 @@ package binlog
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // queryFixed is the length of a QUERY event's body before its status variables.
@@ -35,6 +36,41 @@ func RewriteQuery(event []byte, statement string, checksum bool) ([]byte, error)
 	binary.LittleEndian.PutUint16(b[HeaderSize+9:], 0) // the error with which the statement ended
 	if checksum {
 		b = b[:size]
+		seal(b)
+	}
+	return b, nil
+}
+
+// Of a QUERY event's status variables: the codes of the first two, and the bits of the second, the session's sql_mode,
+// that make MariaDB take certain warnings for errors: STRICT_TRANS_TABLES and STRICT_ALL_TABLES.
+const (
+	statusFlags  = 0 // 4 bytes
+	statusMode   = 1 // 8 bytes
+	strictTables = 1<<21 | 1<<22
+)
+
+// RewriteLenient returns a whole QUERY event, compressed or not, whose session is not in strict mode. It returns event if that is
+// so already. checksum says whether the file's events bear one.
+func RewriteLenient(event []byte, checksum bool) ([]byte, error) {
+	if len(event) < HeaderSize+queryFixed {
+		return nil, errors.New("query event is too short")
+	}
+	body := event[HeaderSize:]
+	at := queryFixed
+	end := at + int(binary.LittleEndian.Uint16(body[11:]))
+	if at < end && at < len(body) && body[at] == statusFlags {
+		at += 5
+	}
+	if at+9 > min(end, len(body)) || body[at] != statusMode {
+		return event, nil
+	}
+	mode := binary.LittleEndian.Uint64(body[at+1:])
+	if mode&strictTables == 0 {
+		return event, nil
+	}
+	b := slices.Clone(event)
+	binary.LittleEndian.PutUint64(b[HeaderSize+at+1:], mode&^strictTables)
+	if checksum {
 		seal(b)
 	}
 	return b, nil
