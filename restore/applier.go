@@ -71,6 +71,7 @@ func (r *run) serverOptions(args []string) mysqld.Options {
 		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: p.base.Variables, Args: args,
 		Account: r.work.state.Account, Inherit: r.work.inherit(), Grace: patience,
 		DefaultsFile: r.DefaultsExtraFile, PluginDir: r.PluginDir,
+		Reach: r.allowed(),
 	}
 }
 
@@ -211,8 +212,9 @@ func (p *private) stopped(status map[string]string) error {
 	if status["Last_SQL_Errno"] == "0" {
 		return p.broken(errors.New("the server has stopped applying the log, without an error"))
 	}
+	hint := "The server's log is in " + p.run.work.logFile("server") + ". " + p.srv.Explain(status["Last_SQL_Error"])
 	return fault.New(fault.Other, "apply the log", "", fmt.Errorf("error %s: %s", status["Last_SQL_Errno"], status["Last_SQL_Error"])).
-		WithHint("The server's log is in " + p.run.work.logFile("server") + ".")
+		WithHint(strings.TrimSpace(hint))
 }
 
 // broken prefers to say that the server has ended.

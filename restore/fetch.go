@@ -15,8 +15,10 @@ import (
 	"syscall"
 
 	"tidemark/internal/catalog"
+	"tidemark/internal/confine"
 	"tidemark/internal/fault"
 	"tidemark/internal/mysqld"
+	"tidemark/internal/xbstream"
 )
 
 // fetch reads the parts of the base backup in order and has mbstream extract them into the target.
@@ -29,13 +31,17 @@ func (r *run) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	rules := r.reach(r.Tools.Mbstream)
+	if err := confine.Start(cmd, rules); err != nil {
 		return fmt.Errorf("start %s: %w", r.Tools.Mbstream, err)
 	}
 	var failed error
 	var done int64
+	// mbstream writes to whatever path the stream says: what is no stream of ours, or leads out of the target, must not reach it.
+	inspect := xbstream.NewInspector(xbstream.Mbstream)
+	checked := io.MultiWriter(inspect, in)
 	for _, p := range r.plan.base.Parts {
-		if failed = r.extract(ctx, p, in, &done); failed != nil {
+		if failed = r.extract(ctx, p, checked, &done); failed != nil {
 			break
 		}
 	}
@@ -46,14 +52,18 @@ func (r *run) fetch(ctx context.Context) error {
 		failed = err
 	}
 	err = cmd.Wait()
+	var wrong *xbstream.Error
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(failed, &wrong):
+		return fault.New(fault.Integrity, "extract base backup", r.plan.base.ID, failed).
+			WithHint("`tidemark verify --data` says whether the archive is damaged; an older base backup may be whole.")
 	case failed != nil && !errors.Is(failed, syscall.EPIPE):
 		return failed
 	case err != nil || failed != nil:
 		return fault.New(fault.Other, "extract base backup", r.plan.base.ID,
-			fmt.Errorf("mbstream: %w: %s", errors.Join(err, failed), lastLines(said.String(), 5)))
+			fmt.Errorf("mbstream: %w: %s", errors.Join(err, failed), lastLines(said.String(), 5))).WithHint(rules.Explain(said.String()))
 	}
 	if err := r.checkExtracted(); err != nil {
 		return err
@@ -79,8 +89,9 @@ func readPart(ctx context.Context, c *catalog.Catalog, p catalog.Part, w io.Writ
 	defer part.Close()
 	sum := sha256.New()
 	n, err := io.CopyBuffer(io.MultiWriter(sum, w), struct{ io.Reader }{part}, make([]byte, 1<<20))
-	if errors.Is(err, syscall.EPIPE) {
-		// mbstream did not like what it got. If the part is damaged, that is why.
+	var wrong *xbstream.Error
+	if errors.Is(err, syscall.EPIPE) || errors.As(err, &wrong) {
+		// mbstream did not like what it got, or we did not. If the part is damaged, that is why.
 		if _, derr := io.Copy(io.Discard, part); fault.Is(derr, fault.Integrity) {
 			return derr
 		}
@@ -127,7 +138,8 @@ func (r *run) prepare(ctx context.Context) error {
 			WithHint("Its data files cannot be laid out in one directory: `tidemark list` shows other base backups.")
 	}
 	args = append(args, layout...)
-	args = append(args, "--prepare", "--target-dir="+r.work.target, fmt.Sprintf("--use-memory=%d", mysqld.Pool(r.Memory)))
+	args = append(args, "--prepare", "--target-dir="+r.work.target, "--tmpdir="+r.work.tmpDir(),
+		fmt.Sprintf("--use-memory=%d", mysqld.Pool(r.Memory)))
 	if r.PluginDir != "" && r.plan.base.Engine == engineXtraBackup {
 		args = append(args, "--xtrabackup-plugin-dir="+r.PluginDir)
 	} else if r.PluginDir != "" {
@@ -142,7 +154,10 @@ func (r *run) prepare(ctx context.Context) error {
 	cmd := r.command(ctx, r.Tools.Backup, args...)
 	said := io.MultiWriter(log, newPrepareProgress(r.work.target, r.tracker.percent))
 	cmd.Stdout, cmd.Stderr = said, said
-	err = cmd.Run()
+	rules := r.reach(r.Tools.Backup)
+	if err = confine.Start(cmd, rules); err == nil {
+		err = cmd.Wait()
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -158,7 +173,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	if err != nil {
 		return fault.New(fault.Other, "prepare base backup", r.plan.base.ID, fmt.Errorf("%s: %w; its log ends:\n%s", r.Tools.Backup, err, end)).
-			WithHint("The whole log is in " + path + ".")
+			WithHint(strings.TrimSpace("The whole log is in " + path + ". " + rules.Explain(end)))
 	}
 	return nil
 }
@@ -205,6 +220,7 @@ func (r *run) command(ctx context.Context, program string, args ...string) *exec
 	if f := r.work.inherit(); f != nil {
 		cmd.ExtraFiles = []*os.File{f}
 	}
+	cmd.Env = append(os.Environ(), "TMPDIR="+r.work.tmpDir())
 	return cmd
 }
 

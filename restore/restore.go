@@ -44,6 +44,7 @@ type Options struct {
 
 	DefaultsExtraFile string // option file for the private server and its tools, as for key management; no other is read
 	PluginDir         string
+	AllowPaths        []string // files and directories outside of the target that the private server and its tools may use
 
 	Start   *Endpoint // a server is left running on the result; nil: none
 	Service *Service  // the result takes the place of its data directory; nil: it stays
@@ -150,6 +151,9 @@ func (r *run) once(ctx context.Context) error {
 
 // check finds out what can be known before anything is written.
 func (r *run) check(ctx context.Context) (err error) {
+	if err := r.checkConfined(); err != nil {
+		return err
+	}
 	if err := r.checkStart(); err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ const (
 
 func (w *workspace) runDir() string   { return filepath.Join(w.dir, "run") }
 func (w *workspace) relayDir() string { return filepath.Join(w.dir, "run", "relay") }
+func (w *workspace) tmpDir() string   { return filepath.Join(w.dir, "run", "tmp") }
 func (w *workspace) stageDir() string { return filepath.Join(w.dir, "stage") }
 
 // logFile is the path of a tool's log.
@@ -218,7 +219,7 @@ func (w *workspace) removeDirs() error {
 
 // dirs are the directories that exist while a restore runs.
 func (w *workspace) dirs() []string {
-	return []string{w.runDir(), w.relayDir(), filepath.Join(w.runDir(), "tmp"), w.stageDir()}
+	return []string{w.runDir(), w.relayDir(), w.tmpDir(), w.stageDir()}
 }
 
 // own gives the directories to the user that runs the server.

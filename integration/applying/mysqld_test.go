@@ -1,6 +1,7 @@
 package applying
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 
 	"tidemark/integration/kit"
 	"tidemark/integration/kit/servertest"
+	"tidemark/internal/confine"
+	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
@@ -117,6 +120,37 @@ func TestPrivateServer(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(s.Socket())); !os.IsNotExist(err) {
 		t.Errorf("the socket's directory is still there: %v", err)
 	}
+}
+
+// TestPrivateServerConfined: a private server that is told to use files elsewhere can neither read nor make them, and the error says why.
+func TestPrivateServerConfined(t *testing.T) {
+	kit.Each(t, "", kit.Servers(1), func(t *testing.T, b servertest.Binaries) {
+		if err := confine.Available(); err != nil {
+			t.Skip(err)
+		}
+		far := openDir(t)
+		srv := servertest.Start(t, servertest.Options{Binaries: b})
+		srv.Stop()
+		if err := os.Rename(filepath.Join(srv.Datadir, "ibdata1"), filepath.Join(far, "ibdata1")); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadFile(filepath.Join(far, "ibdata1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := []string{"--innodb-data-home-dir=", "--innodb-data-file-path=" + far + "/ibdata1:12M:autoextend"}
+		_, err = private(context.Background(), t, srv, options...)
+		if err == nil || !strings.Contains(fault.HintOf(err), "It was confined: it could change files in ") {
+			t.Errorf("a server on files elsewhere: %v; hint %q", err, fault.HintOf(err))
+		}
+		if after, err := os.ReadFile(filepath.Join(far, "ibdata1")); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("the file outside is not what it was, %v", err)
+		}
+		if entries, err := os.ReadDir(far); err != nil || len(entries) != 1 {
+			t.Errorf("outside there are %v, %v", entries, err)
+		}
+		srv.Restart(options...) // it is the server's
+	})
 }
 
 // TestPrivateServerLeavesNoAccount looks at the data with another server.

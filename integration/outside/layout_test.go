@@ -25,7 +25,7 @@ func TestForeignDataFile(t *testing.T) {
 		w.End()
 		srv.Kill()
 		before := content(t, w.far)
-		again := w.restored("--innodb-data-file-path=ibdata1:12M:autoextend")
+		again := w.restored()
 		if after := content(t, w.far); !maps.Equal(before, after) {
 			t.Error("the restore has written to the primary's system tablespace")
 		}
@@ -56,7 +56,7 @@ func TestOtherDirectories(t *testing.T) {
 			"\ninnodb_data_file_path=ibdata1:12M:autoextend\n" + strings.Join(directories, "\n") + "\n"
 		must(t, os.WriteFile(options, []byte(lines), 0o644))
 		before, data := content(t, far), content(t, w.Server.Datadir)
-		again := w.restoredBy([]string{"--defaults-extra-file", options})
+		again := w.restored("--defaults-extra-file", options)
 		if !maps.Equal(before, content(t, far)) || !maps.Equal(data, content(t, w.Server.Datadir)) {
 			t.Error("the restore has written to the primary's files")
 		}
@@ -72,7 +72,7 @@ func TestDataFileBelow(t *testing.T) {
 		w.archive(t, moved(t, b, "below", "--innodb-data-file-path=below/ibdata1:12M:autoextend"), "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
 		w.Server.Exec("INSERT INTO d.t VALUES (1)")
 		w.End()
-		equal(t, w.restored("--innodb-data-file-path=ibdata1:12M:autoextend"), w.Server, "CHECKSUM TABLE d.t")
+		equal(t, w.restored(), w.Server, "CHECKSUM TABLE d.t")
 	})
 }
 
@@ -107,7 +107,7 @@ func TestLayouts(t *testing.T) {
 					"CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v TEXT)", "INSERT INTO d.t (v) VALUES ('before')")
 				w.Server.Exec("INSERT INTO d.t (v) VALUES (REPEAT('after', 1000))")
 				w.End()
-				equal(t, w.restored(tt.layout...), w.Server, "CHECKSUM TABLE d.t", "SELECT @@innodb_page_size")
+				equal(t, w.restoredAs(tt.layout), w.Server, "CHECKSUM TABLE d.t", "SELECT @@innodb_page_size")
 			})
 		})
 	}

@@ -44,13 +44,13 @@ func (w *world) archive(t *testing.T, srv *servertest.Server, sql ...string) {
 }
 
 // restored restores, and starts a server on the result, in another place than it was restored to: what it needs is there.
-func (w *world) restored(layout ...string) *servertest.Server {
+func (w *world) restored(args ...string) *servertest.Server {
 	w.T.Helper()
-	return w.restoredBy(nil, layout...)
+	return w.restoredAs(nil, args...)
 }
 
-// restoredBy is restored by a command with further arguments.
-func (w *world) restoredBy(args []string, layout ...string) *servertest.Server {
+// restoredAs is restored for a server that must be told how its data is laid out.
+func (w *world) restoredAs(layout []string, args ...string) *servertest.Server {
 	w.T.Helper()
 	w.Run(append([]string{"restore", "--target-dir", w.target}, args...)...)
 	moved := filepath.Join(w.T.TempDir(), "moved")

@@ -99,7 +99,8 @@ func standIn(args []string) error {
 
 // known are the options of xtrabackup that it is given here.
 var known = strings.Fields("backup prepare stream target-dir datadir parallel lock-ddl-timeout backup-lock-timeout backup-lock-retry-count " +
-	"use-memory innodb-data-file-path innodb-page-size innodb-undo-tablespaces defaults-file no-defaults user password host port socket ssl-mode ssl-ca ssl-cert ssl-key")
+	"use-memory tmpdir innodb-data-file-path innodb-page-size innodb-undo-tablespaces " +
+	"defaults-file no-defaults user password host port socket ssl-mode ssl-ca ssl-cert ssl-key")
 
 func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "2026-11-21T05:02:15.000000-00:00 0 [Note] [MY-011825] [Xtrabackup] "+format+"\n", args...)

@@ -31,6 +31,7 @@ type restoreOptions struct {
 	threads    int
 	defaults   string
 	plugins    string
+	allow      []string
 	dryRun     bool
 	identity   string
 	log        string // level
@@ -119,6 +120,8 @@ made, a replica, the primary, the source of a new timeline, the report says as s
 	f.StringVar(&o.memory, "memory", "", "buffer pool `size` of the private server (default half of what is free)")
 	f.StringVar(&o.defaults, "defaults-extra-file", "", "option `file` for the private server, as for key management")
 	f.StringVar(&o.plugins, "plugin-dir", "", "`directory` of the private server's plugins")
+	f.StringArrayVar(&o.allow, "allow-path", nil, "`path` outside of the target that the private server may use too, as of keys; "+
+		"may be given several times")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show the plan and change nothing")
 	identityFlag(cmd, &o.identity)
 	o.startOptions.flags(cmd)
@@ -225,7 +228,8 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	}
 	defer told.stop()
 	report, err := restore.RunOrFallBack(ctx, cat, plan, what, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
-		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, Start: start, Service: o.service(), Log: log, Clock: a.Clock, FS: durable.OS{},
+		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, AllowPaths: o.allow, Start: start, Service: o.service(),
+		Log: log, Clock: a.Clock, FS: durable.OS{},
 		Progress: func(e restore.Event) {
 			show.show(restoreLine(e), progressOf(e))
 			told.observe(e)

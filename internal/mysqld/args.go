@@ -36,7 +36,7 @@ func (s *Server) args(initFile string) ([]string, error) {
 		args = append(args, "--user=root")
 	}
 	pool := Pool(o.Memory)
-	tmp := filepath.Join(o.RunDir, "tmp")
+	tmp := s.tmpDir()
 	args = append(args,
 		"--datadir="+o.Datadir,
 		"--socket="+s.Socket(),

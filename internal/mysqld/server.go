@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"tidemark/internal/confine"
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
@@ -37,6 +40,8 @@ type Options struct {
 
 	DefaultsFile string // the one option file that is read; none if ""
 	PluginDir    string
+
+	Reach confine.Rules // what it may touch beside its own files: its directories, its program, the plugins and the option file
 }
 
 // ErrKilled: a server did not end by itself, but was killed.
@@ -99,8 +104,8 @@ func (s *Server) start(ctx context.Context) (err error) {
 	if s.o.Inherit != nil {
 		s.cmd.ExtraFiles = []*os.File{s.o.Inherit}
 	}
-	s.cmd.Env = append(os.Environ(), s.zone()...)
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.Env = append(append(os.Environ(), "TMPDIR="+s.tmpDir()), s.zone()...)
+	if err := confine.Start(s.cmd, s.rules()); err != nil {
 		s.cmd = nil
 		return err
 	}
@@ -147,6 +152,23 @@ func (s *Server) zone() []string {
 	return nil
 }
 
+// rules are what the server may touch.
+func (s *Server) rules() confine.Rules {
+	r := s.o.Reach
+	r.Read = slices.Concat(r.Read, ProgramFiles(s.o.Tools.Mysqld), OptionFiles(s.o.DefaultsFile))
+	if s.o.PluginDir != "" {
+		r.Read = append(r.Read, s.o.PluginDir)
+	}
+	r.Write = append([]string{s.o.Datadir, s.o.RunDir, s.dir}, r.Write...)
+	return r
+}
+
+// Explain returns a hint that what the server said may come of what it is confined to; "" if it does not look so.
+func (s *Server) Explain(said string) string { return s.rules().Explain(said) }
+
+// tmpDir is where the server has its temporary files.
+func (s *Server) tmpDir() string { return filepath.Join(s.o.RunDir, "tmp") }
+
 // Connect opens a session that may do everything.
 func (s *Server) Connect(ctx context.Context) (*Conn, error) {
 	return dial(ctx, s.Socket(), s.user, s.password)
@@ -172,8 +194,9 @@ func (s *Server) Ended() error {
 	if status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 		how = ErrKilled
 	}
-	return fault.New(fault.Other, "server", "", fmt.Errorf("it ended: %w; its log ends:\n%s", how, LogTail(s.o.LogFile, logLines))).
-		WithHint("The whole log is in " + s.o.LogFile + ".")
+	tail := LogTail(s.o.LogFile, logLines)
+	return fault.New(fault.Other, "server", "", fmt.Errorf("it ended: %w; its log ends:\n%s", how, tail)).
+		WithHint(strings.TrimSpace("The whole log is in " + s.o.LogFile + ". " + s.Explain(tail)))
 }
 
 // Stop removes the private account and shuts the server down cleanly. It waits as long as that
