@@ -137,6 +137,16 @@ func Start(tool Tool, config, log string) (*Daemon, error) {
 // Pid is that of the process.
 func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
 
+// running reports whether it has not ended.
+func (d *Daemon) running() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Tail is the end of the log.
 func (d *Daemon) Tail() string {
 	data, _ := os.ReadFile(d.log)

@@ -31,6 +31,11 @@
 // it is probably so. Intervals (the age of segments, heartbeats, graces) are short by configuration: Brisk. Schedules,
 // whose least step is a minute, come when the test says so: World.StartAhead and World.JumpClock.
 //
+// # What a restore leaves alone
+//
+// Each restore that a World runs, by Restore, Run and their like, is surrounded by two pictures of what lies in the
+// world's directory, beside the target, and in the data of a primary that does not run: a difference fails the test.
+//
 // # The rooms
 //
 //	servertest   real servers: start, kill, query; the versions and tiers

@@ -274,9 +274,11 @@ func (w *World) JSON(v any, args ...string) {
 func (w *World) try(args []string) (said, noise string, code int) {
 	w.T.Helper()
 	var out, err bytes.Buffer
+	compare := w.untouched(args)
 	cmd := w.Command(args...)
 	cmd.Stdout, cmd.Stderr = &out, &err
 	failed := cmd.Run()
+	compare()
 	if code = ExitCode(failed); code < 0 {
 		w.T.Fatalf("tidemark %s: %v\n%s%s", strings.Join(args, " "), failed, out.String(), err.String())
 	}
