@@ -21,8 +21,8 @@ var layers = [][]string{
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/compact", "internal/expire", "internal/lease"},
 	{"internal/catalog"},
 	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
-	{"proto/archive", "proto/status", "internal/config", "internal/gtid", "internal/durable", "internal/walltime"},
-	{"internal/fault", "internal/clock", "internal/keys", "internal/failpoint", "internal/ordered", "internal/confine"},
+	{"proto/archive", "proto/status", "internal/config", "internal/durable", "internal/walltime", "internal/variables"},
+	{"internal/fault", "internal/gtid", "internal/clock", "internal/keys", "internal/failpoint", "internal/ordered", "internal/confine", "internal/zone"},
 }
 
 // sideways are the imports allowed inside one row.

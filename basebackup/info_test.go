@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"tidemark/internal/mysqld"
+	"tidemark/internal/variables"
 )
 
 func TestParseBinlogInfo(t *testing.T) {
@@ -57,7 +57,7 @@ func TestRecorded(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v", got)
 	}
-	for _, name := range append(mysqld.Settings(), recordedToo...) {
+	for _, name := range append(variables.Names(), recordedToo...) {
 		if name == "file_key_management_filekey" {
 			t.Error("the key is recorded")
 		}

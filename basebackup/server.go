@@ -22,6 +22,8 @@ import (
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
+	"tidemark/internal/variables"
+	"tidemark/internal/zone"
 )
 
 // queryTimeout is for connecting and for each answer.
@@ -38,7 +40,7 @@ type server struct {
 	plugins   []string // loaded from libraries, as "name=library"
 }
 
-// recordedToo are the variables that a backup records beside those that mysqld.Settings names:
+// recordedToo are the variables that a backup records beside those that package variables names:
 // what a human must know who starts a server on it by hand. None is a secret.
 var recordedToo = []string{
 	"aria_encrypt_tables",
@@ -58,13 +60,14 @@ var recordedToo = []string{
 	"plugin_load", // of the tool's list: the encryption plugin
 	"plugin_maturity",
 	"system_time_zone",
+	mysqld.OffsetsVariable,
 }
 
 // recorded picks the variables for the manifest. The tool's own list fills in what the server has no
 // variable for.
 func (s *server) recorded(tool map[string]string) map[string]string {
 	picked := map[string]string{}
-	for _, name := range slices.Concat(mysqld.Settings(), recordedToo) {
+	for _, name := range slices.Concat(variables.Names(), recordedToo) {
 		if v, ok := s.variables[name]; ok {
 			picked[name] = v
 		} else if v, ok := tool[name]; ok {
@@ -113,7 +116,7 @@ func (m *MariaDB) ask(ctx context.Context) (*server, error) {
 	return s, nil
 }
 
-// configuration asks for the server's variables, among them its ID, and for its plugins.
+// configuration asks for the server's variables, among them its ID, for its time zone and for its plugins.
 func (s *server) configuration(conn *client.Conn) error {
 	rows, err := query(conn, "SHOW GLOBAL VARIABLES")
 	if err != nil {
@@ -121,6 +124,9 @@ func (s *server) configuration(conn *client.Conn) error {
 	}
 	for _, row := range rows {
 		s.variables[row[0]] = row[1]
+	}
+	if err := s.timeZone(conn); err != nil {
+		return err
 	}
 	if rows, err = query(conn, "SELECT CONCAT(PLUGIN_NAME, '=', PLUGIN_LIBRARY) FROM information_schema.PLUGINS"+
 		" WHERE PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_LIBRARY IS NOT NULL ORDER BY 1"); err != nil {
@@ -134,6 +140,28 @@ func (s *server) configuration(conn *client.Conn) error {
 		return fault.New(fault.Primary, "ask the server for its ID", "", err)
 	}
 	s.id = uint32(id)
+	return nil
+}
+
+// timeZone asks for the time zone of the server's machine.
+func (s *server) timeZone(conn *client.Conn) error {
+	if _, err := conn.Execute("SET time_zone = 'SYSTEM'"); err != nil {
+		return fault.New(fault.Primary, "ask the server for its time zone", "", err)
+	}
+	z, err := zone.Ask(func(sql string) ([]string, error) {
+		rows, err := query(conn, sql)
+		if err != nil || len(rows) == 0 {
+			return nil, err
+		}
+		return rows[0], nil
+	})
+	if err == nil {
+		_, err = conn.Execute("SET time_zone = DEFAULT")
+	}
+	if err != nil {
+		return fault.New(fault.Primary, "ask the server for its time zone", "", err)
+	}
+	s.variables[mysqld.OffsetsVariable] = z.String()
 	return nil
 }
 

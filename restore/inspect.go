@@ -11,9 +11,10 @@ import (
 	"tidemark/internal/mysqld"
 )
 
-// zone warns of another system time zone than the backed up server's.
+// zone warns of another system time zone than the backed up server's, where its base backup does not say how to have the same.
 func (p *private) zone(info mysqld.Info) {
-	if zone := p.run.plan.base.Variables["system_time_zone"]; zone != "" && zone != info.TimeZone {
+	recorded := p.run.plan.base.Variables
+	if zone := recorded["system_time_zone"]; zone != "" && zone != info.TimeZone && recorded[mysqld.OffsetsVariable] == "" {
 		p.run.report.warn("the backed up server's system time zone was %s, here it is %s: "+
 			"statements (not row changes) of sessions without a time zone of their own were applied in the latter", zone, info.TimeZone)
 	}

@@ -72,6 +72,9 @@ func (m *mariadb) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	m.zone(info)
+	if err := m.plugins(); err != nil {
+		return err
+	}
 	// Without a file name, which needs a number at its end, a server with parallel appliers crashes;
 	// with master_use_gtid it would throw our files away.
 	if !m.run.resumed() {

@@ -59,6 +59,9 @@ func (m *mysql) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	m.zone(info)
+	if err := m.plugins(); err != nil {
+		return err
+	}
 	if err := m.disabledBefore(mysqlDisabled); err != nil {
 		return err
 	}

@@ -164,6 +164,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if f == nil || f.last { // else it goes on soon, and what is uncertain about a passing moment is of no interest
 		p.name(stop, o.Target)
 	}
+	p.warnOfServer()
 	if h.broken != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the log is damaged behind the target: %v", h.broken))
 	}

@@ -13,7 +13,6 @@ import (
 	"tidemark/integration/kit/servertest"
 	"tidemark/internal/confine"
 	"tidemark/internal/fault"
-	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 )
 
@@ -31,6 +30,13 @@ func inherit(t *testing.T, srv *servertest.Server, f *os.File) (*mysqld.Server, 
 }
 
 func launch(ctx context.Context, t *testing.T, srv *servertest.Server, f *os.File, args ...string) (*mysqld.Server, error) {
+	t.Helper()
+	recorded := map[string]string{"lower_case_table_names": "0", "div_precision_increment": "6", "system_time_zone": "UTC"}
+	return launchWith(ctx, t, srv, f, recorded, args...)
+}
+
+// launchWith is launch with variables that were recorded.
+func launchWith(ctx context.Context, t *testing.T, srv *servertest.Server, f *os.File, recorded map[string]string, args ...string) (*mysqld.Server, error) {
 	t.Helper()
 	user, err := mysqld.ServerUser()
 	if err != nil {
@@ -53,16 +59,11 @@ func launch(ctx context.Context, t *testing.T, srv *servertest.Server, f *os.Fil
 	if err != nil {
 		t.Fatal(err)
 	}
-	flavor := gtid.MariaDB
-	if srv.Binaries.Flavor == servertest.MySQL {
-		flavor = gtid.MySQL
-	}
 	s, err := mysqld.Start(ctx, mysqld.Options{
-		Flavor: flavor,
-		Tools:  mysqld.Tools{Mysqld: srv.Binaries.Mysqld}, User: user, Datadir: data, RunDir: run,
+		Flavor: flavorOf(srv), Settings: recorded,
+		Tools: mysqld.Tools{Mysqld: srv.Binaries.Mysqld}, User: user, Datadir: data, RunDir: run,
 		LogFile: filepath.Join(run, "log"), ServerID: 77, Memory: 128 << 20,
-		Settings: map[string]string{"lower_case_table_names": "0", "div_precision_increment": "6", "system_time_zone": "UTC"},
-		Args:     args, Inherit: f,
+		Args: args, Inherit: f,
 	})
 	if err == nil {
 		t.Cleanup(s.Close)

@@ -17,20 +17,14 @@ const (
 
 // args are the options of a private server: no network, no binlog, nothing that starts by itself,
 // and nothing that reaches the disk sooner than it must. A clean shutdown makes all of it durable.
-func (s *Server) args(initFile string) ([]string, error) {
+func (s *Server) args(optionFile, initFile string, layout []string) []string {
 	o := s.o
-	recorded, err := settingArgs(o.Settings)
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"--no-defaults"}
-	if o.DefaultsFile != "" {
-		args = []string{"--defaults-file=" + o.DefaultsFile}
-	}
+	args := []string{"--defaults-file=" + optionFile}
 	if o.PluginDir != "" {
 		args = append(args, "--plugin-dir="+o.PluginDir)
 	}
-	args = append(args, recorded...)
+	// On the command line, so that the user's own option file, which may be the primary's, does not lead elsewhere.
+	args = append(args, layout...)
 	args = append(args, insideArgs(o.Flavor == gtid.MySQL)...)
 	if o.User.UID == 0 {
 		args = append(args, "--user=root")
@@ -80,7 +74,7 @@ func (s *Server) args(initFile string) ([]string, error) {
 			fmt.Sprintf("--innodb-log-file-size=%d", RedoLog(pool)),
 		)
 	}
-	return append(args, o.Args...), nil
+	return append(args, o.Args...)
 }
 
 // Pool returns the size of a private server's buffer pool: what is asked for, or half of the memory

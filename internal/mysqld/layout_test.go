@@ -43,10 +43,11 @@ func TestInside(t *testing.T) {
 	recorded := map[string]string{"innodb_data_file_path": "/srv/ib/ibdata1:12M:autoextend"}
 	for _, flavor := range []gtid.Flavor{gtid.MariaDB, gtid.MySQL} {
 		s := Server{o: Options{Flavor: flavor, Datadir: "/target", DefaultsFile: "/their.cnf", Settings: recorded}}
-		args, err := s.args("/init")
+		layout, err := LayoutArgs(recorded)
 		if err != nil {
 			t.Fatal(err)
 		}
+		args := s.args("/options", "/init", layout)
 		options, err := Standing{Flavor: flavor, Datadir: "/target", Include: "/their.cnf", Settings: recorded}.options()
 		if err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package mysqld
 import (
 	"context"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -29,19 +28,6 @@ func TestParseVersion(t *testing.T) {
 	}
 	if v, _ := ParseVersion("8.0.1"); v.Flavor != gtid.MySQL {
 		t.Error("8.0.1 is not MySQL")
-	}
-}
-
-func TestSettingArgs(t *testing.T) {
-	args, err := settingArgs(map[string]string{
-		"innodb_page_size": "16384", "time_zone": "+02:00", "init_file": "/etc/passwd", "plugin_load": "evil", "sql_mode": "",
-	})
-	want := []string{"--loose-innodb-page-size=16384", "--loose-default-time-zone=+02:00"}
-	if err != nil || !slices.Equal(args, want) {
-		t.Errorf("settings are %q, %v; want %q", args, err, want)
-	}
-	if _, err := settingArgs(map[string]string{"old_mode": "a\n--init-file=x"}); err == nil {
-		t.Error("a value of two lines was taken")
 	}
 }
 

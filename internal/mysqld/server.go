@@ -32,13 +32,13 @@ type Options struct {
 	LogFile  string            // the server's log, added to; must not be in RunDir if it is to be kept
 	ServerID uint32            // must not be 0
 	Memory   int64             // bytes for the buffer pool; 0: a part of what the machine has
-	Settings map[string]string // variables recorded with the data; see Settings
+	Settings map[string]string // variables recorded with the data, of which package variables says what is done with each
 	Args     []string          // options after all of ours, so that they win
 	Account  string            // of the sessions; made up if "", and the same for each start on data that a server may have been killed on
 	Grace    time.Duration     // between the end of Start's context and the server's, for sessions to end their work
 	Inherit  *os.File          // left open in the server, so that a lock on it lasts as long; may be nil
 
-	DefaultsFile string // the one option file that is read; none if ""
+	DefaultsFile string // an option file, which goes over Settings; none if ""
 	PluginDir    string
 
 	Reach confine.Rules // what it may touch beside its own files: its directories, its program, the plugins and the option file
@@ -88,7 +88,15 @@ func (s *Server) start(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = os.Remove(initFile) }() // it is gone with the directory at the latest
-	args, err := s.args(initFile)
+	options, err := s.writeOptions()
+	if err != nil {
+		return err
+	}
+	layout, err := LayoutArgs(s.o.Settings)
+	if err != nil {
+		return err
+	}
+	zone, err := s.timeZone()
 	if err != nil {
 		return err
 	}
@@ -99,12 +107,12 @@ func (s *Server) start(ctx context.Context) (err error) {
 	defer log.Close()
 
 	// Not CommandContext: its kill would be unknown to Close.
-	s.cmd = s.o.User.Command(context.WithoutCancel(ctx), s.o.Datadir, s.o.Tools.Mysqld, args...)
+	s.cmd = s.o.User.Command(context.WithoutCancel(ctx), s.o.Datadir, s.o.Tools.Mysqld, s.args(options, initFile, layout)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if s.o.Inherit != nil {
 		s.cmd.ExtraFiles = []*os.File{s.o.Inherit}
 	}
-	s.cmd.Env = append(append(os.Environ(), "TMPDIR="+s.tmpDir()), s.zone()...)
+	s.cmd.Env = append(append(os.Environ(), "TMPDIR="+s.tmpDir()), zone...)
 	if err := confine.Start(s.cmd, s.rules()); err != nil {
 		s.cmd = nil
 		return err
@@ -141,15 +149,6 @@ func (s *Server) await(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// zone makes the server's system time zone that of the recorded one where that is unambiguous:
-// statements of sessions in the time zone SYSTEM were logged with only that name.
-func (s *Server) zone() []string {
-	if s.o.Settings["system_time_zone"] == "UTC" {
-		return []string{"TZ=UTC"}
-	}
-	return nil
 }
 
 // rules are what the server may touch.

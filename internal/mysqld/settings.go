@@ -2,75 +2,86 @@ package mysqld
 
 import (
 	"fmt"
-	"slices"
+	"path/filepath"
 	"strings"
+
+	"tidemark/internal/durable"
+	"tidemark/internal/variables"
+	"tidemark/internal/zone"
 )
 
-// settings are the server variables that a data directory depends on, or that change what logged
-// statements do when they are applied. Only these are taken from a backup's manifest: it must not be
-// able to make a server load or run something.
-var settings = []string{
-	"aria_block_size",
-	"character_set_server",
-	"collation_server",
-	"default_storage_engine",
-	"default_week_format",
-	"div_precision_increment",
-	"explicit_defaults_for_timestamp",
-	"ft_max_word_len",
-	"ft_min_word_len",
-	"group_concat_max_len",
-	"innodb_autoinc_lock_mode",
-	"innodb_checksum_algorithm",
-	"innodb_compression_algorithm",
-	"innodb_compression_default",
-	"innodb_data_file_path",
-	"innodb_default_row_format",
-	"innodb_file_per_table",
-	"innodb_ft_max_token_size",
-	"innodb_ft_min_token_size",
-	"innodb_page_size",
-	"innodb_strict_mode",
-	"innodb_undo_tablespaces",
-	"lower_case_table_names",
-	"mysql56_temporal_format",
-	"old_mode",
-	"sql_mode",
-	"system_versioning_alter_history",
-	"time_zone",
-}
+// OffsetsVariable is the name under which a backup records what package zone asked of its server.
+const OffsetsVariable = "system_time_zone_offsets"
 
-// renamed are settings whose option has another name than their variable.
-var renamed = map[string]string{
-	"time_zone": "default-time-zone",
-}
-
-// Settings returns the names of the variables that a backup should record, because Start hands them
-// to a server that runs on it. Not every server has all of them.
-func Settings() []string { return slices.Clone(settings) }
-
-// settingArgs renders recorded variables as options, in a fixed order. Those that are not in
-// Settings are left out, and those that could pass for another option are refused.
-func settingArgs(variables map[string]string) ([]string, error) {
-	var args []string
-	for _, name := range settings {
-		value, ok := variables[name]
-		if !ok || name == "sql_mode" && value == "" {
-			continue
-		}
-		if strings.ContainsAny(value, "\x00\n\r") {
-			return nil, fmt.Errorf("recorded variable %s has the value %q", name, value)
-		}
-		value, err := layoutValue(name, value)
-		if err != nil {
-			return nil, err
-		}
-		option := strings.ReplaceAll(name, "_", "-")
-		if renamed[name] != "" {
-			option = renamed[name]
-		}
-		// A server that does not know the option any more must start all the same.
-		args = append(args, fmt.Sprintf("--loose-%s=%s", option, value))
+// writeOptions writes the option file of the server: first what was recorded with the data, then the user's own file, so that
+// it wins.
+func (s *Server) writeOptions() (path string, err error) {
+	options, err := variables.Options(s.o.Flavor, s.o.Settings)
+	if err != nil {
+		return "", err
 	}
-	return args, nil
+	text, err := optionLines(options)
+	if err != nil {
+		return "", err
+	}
+	text = "[mysqld]\n" + text
+	if s.o.DefaultsFile != "" {
+		include, err := filepath.Abs(s.o.DefaultsFile)
+		if err != nil {
+			return "", err
+		}
+		text += "\n!include " + include + "\n"
+	}
+	path = filepath.Join(s.dir, "options.cnf")
+	if err := durable.WriteFileAtomic(durable.OS{}, path, []byte(text)); err != nil {
+		return "", err
+	}
+	return path, s.o.User.Own(path)
+}
+
+// optionLines are lines of an option file. A server that does not know an option any more must start all the same.
+func optionLines(options []variables.Option) (string, error) {
+	var b strings.Builder
+	for _, o := range options {
+		value, err := layoutValue(strings.ReplaceAll(o.Name, "-", "_"), o.Value)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(optionLine("loose-"+o.Name, value))
+	}
+	return b.String(), nil
+}
+
+// optionLine is a line of an option file.
+func optionLine(name, value string) string {
+	return fmt.Sprintf("%s = \"%s\"\n", name, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value))
+}
+
+// timeZone makes the server's system time zone that of the server whose data it has, and returns what its
+// environment needs for that: sessions in the time zone SYSTEM were logged with only that name. Older backups say no more
+// than the zone's abbreviation, which is unambiguous for UTC alone.
+func (s *Server) timeZone() ([]string, error) {
+	recorded, ok := s.o.Settings[OffsetsVariable]
+	if !ok {
+		return zoneByName(s.o.Settings), nil
+	}
+	z, err := zone.Parse(recorded)
+	if err != nil {
+		return nil, err
+	}
+	if z.UTC() {
+		return []string{"TZ=UTC"}, nil
+	}
+	path := filepath.Join(s.dir, "zone")
+	if err := durable.WriteFileAtomic(durable.OS{}, path, z.File("SYS")); err != nil {
+		return nil, err
+	}
+	return []string{"TZ=:" + path}, s.o.User.Own(path)
+}
+
+func zoneByName(settings map[string]string) []string {
+	if settings["system_time_zone"] == "UTC" {
+		return []string{"TZ=UTC"}
+	}
+	return nil
 }

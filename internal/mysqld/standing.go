@@ -19,6 +19,7 @@ import (
 	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/internal/variables"
 )
 
 // Standing is a server that is started to stay: unlike a Server it outlives this process, has its data's own
@@ -133,25 +134,23 @@ func (s Standing) environment() []string {
 		name, _, _ := strings.Cut(v, "=")
 		return !slices.Contains([]string{"PATH", "HOME", "LANG", "TZ"}, name) && !strings.HasPrefix(name, "LC_") && !strings.HasPrefix(name, "LD_")
 	})
-	return append(env, (&Server{o: Options{Settings: s.Settings}}).zone()...)
+	return append(env, zoneByName(s.Settings)...)
 }
 
 // options is the option file. What comes later wins: so the user's own file goes over what was recorded with
 // the data, and what must not be another server's over both.
 func (s Standing) options() (string, error) {
-	recorded, err := settingArgs(s.Settings)
+	recorded, err := variables.KeptOptions(s.Flavor, s.Settings)
+	if err != nil {
+		return "", err
+	}
+	lines, err := optionLines(recorded)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	set := func(name, value string) {
-		fmt.Fprintf(&b, "%s = \"%s\"\n", name, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value))
-	}
-	fmt.Fprintf(&b, "# Written when this data was restored. The server was started, and is again, by\n#   %s\n\n[mysqld]\n", s.Command())
-	for _, arg := range recorded {
-		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		set(name, value)
-	}
+	set := func(name, value string) { b.WriteString(optionLine(name, value)) }
+	fmt.Fprintf(&b, "# Written when this data was restored. The server was started, and is again, by\n#   %s\n\n[mysqld]\n%s", s.Command(), lines)
 	set("event-scheduler", "OFF") // what is to run here is to be decided first
 	if s.Flavor == gtid.MySQL {
 		set("mysqlx", "OFF")

@@ -27,6 +27,7 @@ type Options struct {
 	ServerID uint32   // 1 if 0
 	Extra    []string // server options, after ours, so that they win: "--max-binlog-size=1M"
 	Layout   []string // options on which the files of the data depend: "--innodb-page-size=8k"; Extra need not repeat them
+	Env      []string // added to the server's environment: "TZ=Europe/Berlin"
 	Dir      string   // for everything of the server; must exist; kept. A temporary one if ""
 	Datadir  string   // existing data to run on, for instance restored; kept. Fresh data if ""
 	Port     int      // a free one if 0
@@ -47,6 +48,7 @@ type Process struct {
 
 	layout  []string
 	extra   []string
+	env     []string
 	garbage []string // directories to remove in the end
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when cmd has ended
@@ -60,7 +62,7 @@ func Launch(o Options) (*Process, error) {
 			return nil, err
 		}
 	}
-	p := &Process{ServerID: max(o.ServerID, 1), Binaries: o.Binaries, Dir: o.Dir, Datadir: o.Datadir, Port: o.Port, layout: o.Layout, extra: o.Extra}
+	p := &Process{ServerID: max(o.ServerID, 1), Binaries: o.Binaries, Dir: o.Dir, Datadir: o.Datadir, Port: o.Port, layout: o.Layout, extra: o.Extra, env: o.Env}
 	err := p.prepare()
 	if err == nil {
 		err = p.start(o.Port == 0)
@@ -221,6 +223,7 @@ func (p *Process) try() (log []byte, err error) {
 		return nil, err
 	}
 	cmd := exec.Command(p.Binaries.Mysqld, p.args()...)
+	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, file, file
 	// The server must not outlive us, however we end, and is no target of the terminal's Ctrl-C.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
