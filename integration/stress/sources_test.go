@@ -59,6 +59,7 @@ func source(t *testing.T, b servertest.Binaries, features ...feature) {
 	encrypted := strings.Contains(strings.Join(options, " "), "encrypt")
 	var restoring []string // with what a restore has to know of the server
 	if encrypted && b.Flavor == servertest.MySQL {
+		restoring = []string{"--allow-path", filepath.Dir(filepath.Dir(b.Mysqld))} // to which its files are links
 		b = servertest.WithKeyring(t, b, t.TempDir())
 	} else if encrypted {
 		plugins, key := servertest.WithFileKey(t, b, t.TempDir())

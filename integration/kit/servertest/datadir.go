@@ -57,9 +57,13 @@ func template(b Binaries, layout []string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, b.Mysqld, append(args, "--datadir="+fresh)...)
 	cmd.Stdin = bytes.NewReader(stdin)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := startBound(cmd); err != nil {
+		return "", err
+	}
+	if err := cmd.Wait(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, &said)
 	}
 	// A MySQL server's identity must not be shared by its copies.
 	if err := os.RemoveAll(filepath.Join(fresh, "auto.cnf")); err != nil {

@@ -225,9 +225,8 @@ func (p *Process) try() (log []byte, err error) {
 	cmd := exec.Command(p.Binaries.Mysqld, p.args()...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, file, file
-	// The server must not outlive us, however we end, and is no target of the terminal's Ctrl-C.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // no target of the terminal's Ctrl-C
+	if err := startBound(cmd); err != nil {
 		return nil, err
 	}
 	exited := make(chan struct{})
