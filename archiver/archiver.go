@@ -111,6 +111,9 @@ type Archiver struct {
 	failed  error         // the spool is of no more use
 	broken  chan struct{} // closed when failed is set
 	covered time.Time
+
+	variables map[string]string // of the source's server, as they were observed last
+	unsaid    bool              // the next segment says so
 }
 
 // Open locks the spool, recovers what a crash left, and compares it with the archive.

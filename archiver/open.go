@@ -53,6 +53,9 @@ func (a *Archiver) begin(ev *binlog.Event, src Source) error {
 	if a.mstate == nil {
 		a.mstate = before.Clone()
 	}
+	if a.unsaid {
+		seg.Variables, a.unsaid = a.variables, false
+	}
 	head := format.Head(ev.Offset, before)
 	seg.HeadBytes = uint64(len(head))
 	record, err := catalog.EncodeSegment(seg)
@@ -152,6 +155,7 @@ func (a *Archiver) seal() error {
 	}
 	if o.tally.body == 0 {
 		a.open = nil
+		a.unsaid = a.unsaid || o.seg.Variables != nil
 		o.close()
 		return a.removeSpooled(o.number)
 	}

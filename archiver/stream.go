@@ -231,7 +231,7 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 	if err != nil {
 		return fmt.Errorf("event at %s:%d: %w", ev.File, ev.Offset, err)
 	}
-	full := boundary && (ev.Type == binlog.TypeRotate || o.head+o.tally.body >= uint64(a.o.MaxSize))
+	full := boundary && (a.unsaid || ev.Type == binlog.TypeRotate || o.head+o.tally.body >= uint64(a.o.MaxSize))
 	if boundary && ev.End || full || !ev.More {
 		o.lastAt = a.o.Clock.Now()
 		full = full || boundary && o.lastAt.Sub(o.began) >= a.o.MaxAge

@@ -23,7 +23,6 @@ import (
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
 	"tidemark/internal/variables"
-	"tidemark/internal/zone"
 )
 
 // queryTimeout is for connecting and for each answer.
@@ -60,7 +59,7 @@ var recordedToo = []string{
 	"plugin_load", // of the tool's list: the encryption plugin
 	"plugin_maturity",
 	"system_time_zone",
-	mysqld.OffsetsVariable,
+	variables.Offsets,
 }
 
 // recorded picks the variables for the manifest. The tool's own list fills in what the server has no
@@ -125,9 +124,7 @@ func (s *server) configuration(conn *client.Conn) error {
 	for _, row := range rows {
 		s.variables[row[0]] = row[1]
 	}
-	if err := s.timeZone(conn); err != nil {
-		return err
-	}
+	s.timeZone(conn)
 	if rows, err = query(conn, "SELECT CONCAT(PLUGIN_NAME, '=', PLUGIN_LIBRARY) FROM information_schema.PLUGINS"+
 		" WHERE PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_LIBRARY IS NOT NULL ORDER BY 1"); err != nil {
 		return err
@@ -143,26 +140,12 @@ func (s *server) configuration(conn *client.Conn) error {
 	return nil
 }
 
-// timeZone asks for the time zone of the server's machine.
-func (s *server) timeZone(conn *client.Conn) error {
-	if _, err := conn.Execute("SET time_zone = 'SYSTEM'"); err != nil {
-		return fault.New(fault.Primary, "ask the server for its time zone", "", err)
-	}
-	z, err := zone.Ask(func(sql string) ([]string, error) {
-		rows, err := query(conn, sql)
-		if err != nil || len(rows) == 0 {
-			return nil, err
-		}
-		return rows[0], nil
-	})
+// timeZone asks for the time zone of the server's machine. A backup without it is worth having: a restore says so then.
+func (s *server) timeZone(conn *client.Conn) {
+	offsets, err := variables.AskZone(func(sql string) ([][]string, error) { return query(conn, sql) })
 	if err == nil {
-		_, err = conn.Execute("SET time_zone = DEFAULT")
+		s.variables[variables.Offsets] = offsets
 	}
-	if err != nil {
-		return fault.New(fault.Primary, "ask the server for its time zone", "", err)
-	}
-	s.variables[mysqld.OffsetsVariable] = z.String()
-	return nil
 }
 
 func hangUp(conn *client.Conn) {
@@ -205,6 +188,9 @@ func query(conn *client.Conn, sql string) ([][]string, error) {
 	r, err := conn.Execute(sql)
 	if err != nil {
 		return nil, fault.New(fault.Primary, "query the server", sql, err)
+	}
+	if !r.HasResultset() {
+		return nil, nil
 	}
 	rows := make([][]string, r.RowNumber())
 	for i := range rows {

@@ -12,6 +12,7 @@ import (
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
+	"tidemark/internal/variables"
 )
 
 // applier is a private server that applies relay log files.
@@ -22,6 +23,8 @@ import (
 // else works in a running server: it keeps the list of files in memory, and it must have named them
 // itself, in rising order.
 type applier interface {
+	// set changes settings, by the names of options, or returns errAnew. What was handed over before is applied.
+	set(options []variables.Option) error
 	// inject hands a batch over and lets the server apply it.
 	inject(b *batch) error
 	// wait returns when a batch is applied. It tells progress meanwhile, in transactions.
@@ -68,7 +71,7 @@ func (r *run) serverOptions(args []string) mysqld.Options {
 	}
 	return mysqld.Options{
 		Tools: r.Tools, Flavor: p.base.Flavor, User: r.user, Datadir: r.work.target, RunDir: r.work.runDir(), LogFile: r.work.logFile("server"),
-		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: p.base.Variables, Args: args,
+		ServerID: serverID(p.serverIDs), Memory: r.Memory, Settings: r.settings(), Args: args,
 		Account: r.work.state.Account, Inherit: r.work.inherit(), Grace: patience,
 		DefaultsFile: r.DefaultsExtraFile, PluginDir: r.PluginDir,
 		Reach: r.allowed(),

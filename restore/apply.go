@@ -77,6 +77,7 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		return m.broken(err)
 	}
 	had := s.feed.had
+	r.report.had = had
 	r.report.Transactions, r.report.LogBytes = had, r.bytesOf(from, had)
 	r.tracker.total(r.plan.LogBytes, r.plan.Transactions)
 	r.tracker.from(r.report.LogBytes, had)
@@ -94,6 +95,12 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 		}
 		r.note(b.notes)
 		b.threads = r.threads.next(b.bytes)
+		if err := r.adopt(m, b); err != nil {
+			if errors.Is(err, errAnew) {
+				return err
+			}
+			return r.failed(ctx, err)
+		}
 		if err := r.hand(m, b); err != nil {
 			return r.failed(ctx, err)
 		}

@@ -28,6 +28,7 @@ func (r *run) begin(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 	}
+	r.variables = r.plan.base.Variables
 	s := &session{feed: r.newFeed(r.plan.beginning(), r.plan.start).start(ctx)}
 	err := r.layOut(ctx)
 	if err == nil {

@@ -45,6 +45,8 @@ type feed struct {
 	fragile fragile
 	inside  bool // the batch is one in which tables are created inside
 
+	variables map[string]string // under which what is being written was written
+
 	// Up to the last boundary:
 	segment *catalog.Segment
 	offset  uint64
@@ -106,6 +108,13 @@ func (f *feed) all(ctx context.Context) error {
 		}
 		if s.index == len(segments)-1 {
 			to = f.plan.Stop.Offset
+		}
+		if s.index > 0 {
+			if err := f.underOthers(ctx, planned); err != nil {
+				return err
+			}
+		} else {
+			f.variables = f.plan.variablesOf(planned)
 		}
 		f.segment, f.offset = planned, from
 		if err := f.copy(ctx, s, from, to); err != nil {

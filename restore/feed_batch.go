@@ -10,13 +10,14 @@ import (
 type batch struct {
 	files        []staged
 	bytes        int64
-	transactions uint64      // of all batches up to this one
-	position     *gtid.State // when all of them are applied
-	end          checkpoint  // then
-	fragile      string      // from this transaction on they are not all atomic; "" if they are
-	inside       bool        // tables are created in the data directory, whatever their statements say
-	notes        []string    // what is to be said of it
-	threads      int         // that apply it
+	transactions uint64            // of all batches up to this one
+	position     *gtid.State       // when all of them are applied
+	end          checkpoint        // then
+	fragile      string            // from this transaction on they are not all atomic; "" if they are
+	inside       bool              // tables are created in the data directory, whatever their statements say
+	variables    map[string]string // of the server that wrote it, where they differ from those of the batch before; nil: they do not
+	notes        []string          // what is to be said of it
+	threads      int               // that apply it
 }
 
 // mostFiles is how many files a batch may have: each costs the server a flush.

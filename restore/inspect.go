@@ -9,12 +9,13 @@ import (
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/internal/mysqld"
+	"tidemark/internal/variables"
 )
 
 // zone warns of another system time zone than the backed up server's, where its base backup does not say how to have the same.
 func (p *private) zone(info mysqld.Info) {
 	recorded := p.run.plan.base.Variables
-	if zone := recorded["system_time_zone"]; zone != "" && zone != info.TimeZone && recorded[mysqld.OffsetsVariable] == "" {
+	if zone := recorded["system_time_zone"]; zone != "" && zone != info.TimeZone && recorded[variables.Offsets] == "" {
 		p.run.report.warn("the backed up server's system time zone was %s, here it is %s: "+
 			"statements (not row changes) of sessions without a time zone of their own were applied in the latter", zone, info.TimeZone)
 	}

@@ -19,7 +19,8 @@ type Report struct {
 	Restarted bool     `json:"restarted"` // what an interrupted restore had left was removed first
 	Why       string   `json:"restarted_because,omitempty"`
 	Resumed   *Resumed `json:"resumed,omitempty"` // what an interrupted restore had left was used
-	Paused    bool     `json:"paused,omitempty"`  // it follows, and was told to stop: the same command goes on
+	had       uint64   // transactions that the server had when it was started last
+	Paused    bool     `json:"paused,omitempty"` // it follows, and was told to stop: the same command goes on
 
 	GTID            string       `json:"gtid"` // the position of the restored server
 	LastApplied     *Transaction `json:"last_applied,omitempty"`
@@ -103,12 +104,8 @@ func (r *Report) warn(format string, args ...any) {
 
 // rate says how fast the log was applied, in the phase that has just ended.
 func (r *Report) rate() {
-	before := uint64(0)
-	if r.Resumed != nil {
-		before = r.Resumed.Transactions
-	}
 	if last := r.Phases[len(r.Phases)-1]; last.Seconds > 0 {
-		r.Rate = float64(r.Transactions-before) / last.Seconds
+		r.Rate = float64(r.Transactions-r.had) / last.Seconds
 	}
 }
 

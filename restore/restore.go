@@ -69,6 +69,11 @@ type run struct {
 	report  *Report
 	reached *gtid.State // the server's position when all of the plan is applied
 
+	reopened bool // what an interrupted restore has left is used
+	again    bool // by this one, whose server is started anew
+
+	variables map[string]string // that the private server has; nil: of the place where it begins
+
 	elsewhere bool // the base backup has tables that were outside of the primary's data directory
 }
 
@@ -129,6 +134,11 @@ func (r *run) do(ctx context.Context) error {
 	}
 	for stuck := 0; ; stuck++ {
 		err := r.once(ctx)
+		r.again = true
+		if errors.Is(err, errAnew) {
+			stuck--
+			continue
+		}
 		if !errors.Is(err, errStuck) || stuck == mostStuck {
 			return err
 		}

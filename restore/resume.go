@@ -25,7 +25,7 @@ func (r *run) resume(ctx context.Context) (*session, error) {
 		}
 		why = no
 	}
-	r.report.Resumed = nil
+	r.reopened, r.report.Resumed = false, nil
 	r.report.Restarted, r.report.Why = true, why
 	r.Log.Warn("an interrupted restore was found here and is removed: this one begins again from the base backup",
 		zap.String("target_dir", r.work.target), zap.String("because", why))
@@ -33,10 +33,14 @@ func (r *run) resume(ctx context.Context) (*session, error) {
 }
 
 // resumed reports whether what an interrupted restore has left is used.
-func (r *run) resumed() bool { return r.report.Resumed != nil }
+func (r *run) resumed() bool { return r.reopened }
 
 func (r *run) reopen(ctx context.Context) (s *session, why string, err error) {
-	r.report.Resumed = new(Resumed)
+	r.reopened = true
+	found := new(Resumed)
+	if !r.again {
+		r.report.Resumed = found
+	}
 	r.note(r.work.state.Notes)
 	if err := r.work.makeDirs(); err != nil {
 		return nil, "", err
@@ -64,7 +68,7 @@ func (r *run) reopen(ctx context.Context) (s *session, why string, err error) {
 		if s.feed.had, err = r.had(ctx, from, at); err != nil {
 			return err
 		}
-		*r.report.Resumed = Resumed{GTID: at.String(), Transactions: s.feed.had}
+		*found = Resumed{GTID: at.String(), Transactions: s.feed.had}
 		r.Log.Info("an interrupted restore is resumed", zap.String("target_dir", r.work.target), zap.Stringer("gtid", at), zap.Uint64("transactions", s.feed.had))
 		s.feed.start(ctx)
 		return s.tell()

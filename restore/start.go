@@ -113,7 +113,7 @@ func (r *run) leave(ctx context.Context) error {
 func (r *run) startStanding(ctx context.Context) error {
 	b := r.plan.base
 	s := mysqld.Standing{Mysqld: r.Tools.Mysqld, Flavor: b.Flavor, User: r.user, Datadir: r.work.target, ServerID: freshID(r.plan.serverIDs),
-		Socket: r.Start.Socket, Host: r.Start.Host, Port: r.Start.Port, Settings: b.Variables, Include: r.DefaultsExtraFile, Plugins: r.PluginDir}
+		Socket: r.Start.Socket, Host: r.Start.Host, Port: r.Start.Port, Settings: r.settings(), Include: r.DefaultsExtraFile, Plugins: r.PluginDir}
 	pid, err := s.Start(ctx)
 	if err != nil {
 		return err

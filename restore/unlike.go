@@ -10,8 +10,20 @@ import (
 
 // warnOfServer names what the server that applies the log cannot have of the one that wrote it.
 func (p *Plan) warnOfServer() {
-	for _, d := range variables.Differences(p.base.Flavor, p.base.Variables) {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("the backed up server had %s=%s: %s", d.Name, d.Recorded, d.Why))
+	var said []variables.Difference
+	tell := func(recorded map[string]string) {
+		for _, d := range variables.Differences(p.base.Flavor, recorded) {
+			if !slices.Contains(said, d) {
+				said = append(said, d)
+				p.Warnings = append(p.Warnings, fmt.Sprintf("the backed up server had %s=%s: %s", d.Name, d.Recorded, d.Why))
+			}
+		}
+	}
+	tell(p.base.Variables)
+	for _, s := range p.segments {
+		if s.Variables != nil {
+			tell(p.variablesOf(s))
+		}
 	}
 }
 

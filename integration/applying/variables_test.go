@@ -11,7 +11,6 @@ import (
 	"tidemark/integration/kit"
 	"tidemark/integration/kit/servertest"
 	"tidemark/internal/gtid"
-	"tidemark/internal/mysqld"
 	"tidemark/internal/variables"
 )
 
@@ -119,7 +118,7 @@ func TestSystemTimeZone(t *testing.T) {
 		srv := servertest.Start(t, servertest.Options{Binaries: b})
 		srv.Stop()
 		// Berlin's since 1980, without the years between: standard time, and in 2026 summer time from March 29 to October 25.
-		recorded := map[string]string{mysqld.OffsetsVariable: "3600 1774746000+7200 1792890000+3600", "time_zone": "SYSTEM"}
+		recorded := map[string]string{variables.Offsets: "3600 1774746000+7200 1792890000+3600", "time_zone": "SYSTEM"}
 		applier, err := launchWith(context.Background(), t, srv, nil, recorded)
 		if err != nil {
 			t.Fatal(err)

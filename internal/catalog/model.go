@@ -171,6 +171,9 @@ type Segment struct {
 	Sealed       time.Time
 	CreatedBy    string
 
+	// Variables are those of the server from its first event on, as of a Base; nil where nobody has looked since the segment before.
+	Variables map[string]string `json:",omitempty"`
+
 	Manifest Digest `json:"-"` // its manifest's own; zero unless it was read from an archive
 }
 

@@ -185,6 +185,7 @@ func segmentToWire(s *Segment) *pb.Segment {
 		ChainBefore: s.ChainBefore[:], ChainAfter: s.ChainAfter[:],
 		Tail:   tailToWire(s.Tail),
 		Stored: storedToWire(s.Stored), Sealed: stamp(s.Sealed), CreatedBy: s.CreatedBy,
+		ServerVariables: s.Variables,
 	}
 	if s.Transactions > 0 {
 		m.CommitTime = &pb.TimeRange{First: stamp(s.Commit.First), Last: stamp(s.Commit.Last), Min: stamp(s.Commit.Min),
@@ -212,6 +213,7 @@ func segmentFromWire(m *pb.Segment) (*Segment, error) {
 		Tail: &Tail{GTID: m.GetTail().GetGtid(), Offset: m.GetTail().GetSourceOffset(), Bytes: m.GetTail().GetBytes(),
 			SHA256: r.get(m.GetTail().GetSha256()), Before: positionFromWire(m.GetTail().GetBefore())},
 		Stored: storedFromWire(m.Stored, &r), Sealed: unstamp(m.Sealed), CreatedBy: m.CreatedBy,
+		Variables: m.ServerVariables,
 	}
 	if t := m.CommitTime; t != nil {
 		s.Commit = TimeRange{First: unstamp(t.First), Last: unstamp(t.Last), Min: unstamp(t.Min), Max: unstamp(t.Max),

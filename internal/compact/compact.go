@@ -178,7 +178,7 @@ type group struct {
 
 // add adds a segment, or begins a new run with it where it does not belong to this one, which is returned.
 func (g *group) add(s *catalog.Segment) (done []*catalog.Segment) {
-	if n := len(g.list); n > 0 && (n == mostMembers || s.First != s.Last || s.First != g.list[n-1].Last+1 || !s.Source.SameFile(g.list[0].Source) || s.Source.File == "" ||
+	if n := len(g.list); n > 0 && (n == mostMembers || s.First != s.Last || s.First != g.list[n-1].Last+1 || s.Variables != nil || !s.Source.SameFile(g.list[0].Source) || s.Source.File == "" ||
 		g.bytes+s.BodyBytes > uint64(g.o.Size) || s.ReceivedLast().Sub(g.list[0].Members[0].ReceivedFirst) > g.o.Age) {
 		done, g.list, g.bytes = g.list, nil, 0
 	}

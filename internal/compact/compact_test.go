@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -177,6 +178,35 @@ func TestBounds(t *testing.T) {
 	b := sample(t)
 	if r, err = Run(ctx, b.Catalog, options(Options{Size: 1})); err != nil || r.Into != 0 {
 		t.Errorf("%v %+v", err, r)
+	}
+}
+
+// TestVariables: a segment that records what the server's variables were from there on begins another one.
+func TestVariables(t *testing.T) {
+	a := archivetest.InDir(t)
+	log, now := archivetest.NewLog(1, begun), begun
+	log.List(now)
+	var cuts []uint64
+	for seq := range uint64(12) {
+		now = now.Add(time.Second)
+		log.Change(gtid.GTID{Server: 1, Seq: seq + 1}, now, "shop", "orders", 50)
+		cuts = append(cuts, log.Offset())
+	}
+	want := map[string]string{"sql_mode": "other"}
+	a.Append("binlog.000001", log.Bytes(), archivetest.Cut{At: cuts, Live: true, Variables: func(start uint64) map[string]string {
+		if start == cuts[4] {
+			return want
+		}
+		return nil
+	}})
+	a.Head(now)
+	_, err := Run(ctx, a.Catalog, options(Options{}))
+	must(t, err)
+	for s, err := range a.Catalog.Segments(ctx, 1, 0) {
+		must(t, err)
+		if begins := s.Source.Start == cuts[4]; maps.Equal(s.Variables, want) != begins || s.Source.Start < cuts[4] && s.Source.End > cuts[4] {
+			t.Errorf("segment %s from %s to %s records %v", s.Name(), s.Source.StartPoint(), s.Source.EndPoint(), s.Variables)
+		}
 	}
 }
 

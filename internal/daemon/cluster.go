@@ -56,6 +56,7 @@ type view struct {
 	state      phase
 	reconnects uint64
 	checksums  uint64
+	settings   settings
 	primary    primaryPoint
 	backup     backupView
 	verify     verifyView

@@ -249,6 +249,9 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 	c.mu.Unlock()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
+	if err := c.observeAnew(ctx, o); err != nil {
+		return err
+	}
 	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) {
 		r, err := c.request(ctx, o, s, &resume, on)
 		if err == nil && resume.Other {

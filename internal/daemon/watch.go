@@ -79,7 +79,7 @@ func (c *cluster) follow(ctx context.Context, host config.Address) {
 		c.mu.Lock()
 		c.view.primary = primaryPoint{Point: p, gtid: pos, at: c.o.Clock.Now()}
 		c.mu.Unlock()
-		if c.askSemiSync(conn) != nil || c.moved(ctx, conn, host) != nil {
+		if c.observe(conn) != nil || c.askSemiSync(conn) != nil || c.moved(ctx, conn, host) != nil {
 			return
 		}
 		c.acknowledgeAgain(c.o.Clock.Now())

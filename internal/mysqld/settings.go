@@ -10,9 +10,6 @@ import (
 	"tidemark/internal/zone"
 )
 
-// OffsetsVariable is the name under which a backup records what package zone asked of its server.
-const OffsetsVariable = "system_time_zone_offsets"
-
 // writeOptions writes the option file of the server: first what was recorded with the data, then the user's own file, so that
 // it wins.
 func (s *Server) writeOptions() (path string, err error) {
@@ -61,7 +58,7 @@ func optionLine(name, value string) string {
 // environment needs for that: sessions in the time zone SYSTEM were logged with only that name. Older backups say no more
 // than the zone's abbreviation, which is unambiguous for UTC alone.
 func (s *Server) timeZone() ([]string, error) {
-	recorded, ok := s.o.Settings[OffsetsVariable]
+	recorded, ok := s.o.Settings[variables.Offsets]
 	if !ok {
 		return zoneByName(s.o.Settings), nil
 	}

@@ -22,6 +22,8 @@ type Use int
 const (
 	// Recorded: it has the value that was recorded, as the same statements must do the same.
 	Recorded Use = iota
+	// OfData: the same, and it stays what it was when the data was copied.
+	OfData
 	// Raised: it has the value that was recorded, or Value if that is more. It is a limit.
 	Raised
 	// Forced: it has Value, with which what worked once cannot fail.
@@ -31,7 +33,7 @@ const (
 )
 
 func (u Use) String() string {
-	return [...]string{"as recorded", "raised", "forced", "reported"}[u]
+	return [...]string{"as recorded", "as in the base backup", "raised", "forced", "reported"}[u]
 }
 
 // Variable is a server variable and its use.
@@ -59,7 +61,10 @@ func Names() []string {
 }
 
 // Option is an option of a server, "innodb-page-size" with "16384".
-type Option struct{ Name, Value string }
+type Option struct {
+	Name, Value string
+	Variable    string // that it sets
+}
 
 // Options are those of a server of a flavor that applies a log, in a fixed order. recorded is from an archive: of what is not in the table
 // nothing is taken, so that an archive cannot make a server load or run something.
@@ -83,11 +88,11 @@ func options(flavor gtid.Flavor, recorded map[string]string, applies bool) ([]Op
 		case v.Flavor != both && v.Flavor != flavor:
 			continue
 		case value == "" && v.Name != "sql_mode": // of no other is the empty value one to be set
-			if v.Use == Recorded || !applies || v.Value == "" {
+			if v.Use == Recorded || v.Use == OfData || !applies || v.Value == "" {
 				continue
 			}
 			value = v.Value
-		case v.Use == Recorded && ok:
+		case (v.Use == Recorded || v.Use == OfData) && ok:
 		case v.Use == Raised && applies:
 			value = raised(value, v.Value)
 		case v.Use == Raised && ok:
@@ -97,7 +102,7 @@ func options(flavor gtid.Flavor, recorded map[string]string, applies bool) ([]Op
 			continue
 		}
 		name := strings.ReplaceAll(cmp.Or(v.option, v.Name), "_", "-")
-		list = append(list, Option{Name: name, Value: value})
+		list = append(list, Option{Name: name, Value: value, Variable: v.Name})
 	}
 	return list, nil
 }

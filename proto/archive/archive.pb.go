@@ -624,33 +624,34 @@ func (x *Stored) GetRecipients() []string {
 
 // Segment is log/<t>/<first>-<last>.json: the commit of one segment.
 type Segment struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	FormatVersion  uint32                 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
-	ClusterUuid    string                 `protobuf:"bytes,2,opt,name=cluster_uuid,json=clusterUuid,proto3" json:"cluster_uuid,omitempty"`
-	Timeline       uint32                 `protobuf:"varint,3,opt,name=timeline,proto3" json:"timeline,omitempty"`
-	First          uint64                 `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
-	Last           uint64                 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
-	Writer         string                 `protobuf:"bytes,6,opt,name=writer,proto3" json:"writer,omitempty"` // UUID of the writing archiver
-	Source         *Source                `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
-	ServerIds      []uint32               `protobuf:"varint,8,rep,packed,name=server_ids,json=serverIds,proto3" json:"server_ids,omitempty"` // every server_id that occurs in the events, ascending
-	Before         *Position              `protobuf:"bytes,9,opt,name=before,proto3" json:"before,omitempty"`
-	After          *Position              `protobuf:"bytes,10,opt,name=after,proto3" json:"after,omitempty"`
-	CommitTime     *TimeRange             `protobuf:"bytes,11,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
-	Transactions   uint64                 `protobuf:"varint,12,opt,name=transactions,proto3" json:"transactions,omitempty"`
-	Events         uint64                 `protobuf:"varint,13,opt,name=events,proto3" json:"events,omitempty"`
-	HeadBytes      uint64                 `protobuf:"varint,14,opt,name=head_bytes,json=headBytes,proto3" json:"head_bytes,omitempty"` // our magic, FORMAT_DESCRIPTION copy and position list
-	BodyBytes      uint64                 `protobuf:"varint,15,opt,name=body_bytes,json=bodyBytes,proto3" json:"body_bytes,omitempty"` // the source's own bytes
-	BodySha256     []byte                 `protobuf:"bytes,16,opt,name=body_sha256,json=bodySha256,proto3" json:"body_sha256,omitempty"`
-	ChainBefore    []byte                 `protobuf:"bytes,17,opt,name=chain_before,json=chainBefore,proto3" json:"chain_before,omitempty"`
-	ChainAfter     []byte                 `protobuf:"bytes,18,opt,name=chain_after,json=chainAfter,proto3" json:"chain_after,omitempty"` // SHA-256(chain before, SHA-256 of body), member by member
-	Members        []*Member              `protobuf:"bytes,19,rep,name=members,proto3" json:"members,omitempty"`                         // one for each number from first to last
-	Tail           *Tail                  `protobuf:"bytes,20,opt,name=tail,proto3" json:"tail,omitempty"`
-	Stored         *Stored                `protobuf:"bytes,21,opt,name=stored,proto3" json:"stored,omitempty"`
-	Sealed         *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	CreatedBy      string                 `protobuf:"bytes,23,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
-	ManifestSha256 string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	FormatVersion   uint32                 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
+	ClusterUuid     string                 `protobuf:"bytes,2,opt,name=cluster_uuid,json=clusterUuid,proto3" json:"cluster_uuid,omitempty"`
+	Timeline        uint32                 `protobuf:"varint,3,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	First           uint64                 `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
+	Last            uint64                 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	Writer          string                 `protobuf:"bytes,6,opt,name=writer,proto3" json:"writer,omitempty"` // UUID of the writing archiver
+	Source          *Source                `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	ServerIds       []uint32               `protobuf:"varint,8,rep,packed,name=server_ids,json=serverIds,proto3" json:"server_ids,omitempty"` // every server_id that occurs in the events, ascending
+	Before          *Position              `protobuf:"bytes,9,opt,name=before,proto3" json:"before,omitempty"`
+	After           *Position              `protobuf:"bytes,10,opt,name=after,proto3" json:"after,omitempty"`
+	CommitTime      *TimeRange             `protobuf:"bytes,11,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
+	Transactions    uint64                 `protobuf:"varint,12,opt,name=transactions,proto3" json:"transactions,omitempty"`
+	Events          uint64                 `protobuf:"varint,13,opt,name=events,proto3" json:"events,omitempty"`
+	HeadBytes       uint64                 `protobuf:"varint,14,opt,name=head_bytes,json=headBytes,proto3" json:"head_bytes,omitempty"` // our magic, FORMAT_DESCRIPTION copy and position list
+	BodyBytes       uint64                 `protobuf:"varint,15,opt,name=body_bytes,json=bodyBytes,proto3" json:"body_bytes,omitempty"` // the source's own bytes
+	BodySha256      []byte                 `protobuf:"bytes,16,opt,name=body_sha256,json=bodySha256,proto3" json:"body_sha256,omitempty"`
+	ChainBefore     []byte                 `protobuf:"bytes,17,opt,name=chain_before,json=chainBefore,proto3" json:"chain_before,omitempty"`
+	ChainAfter      []byte                 `protobuf:"bytes,18,opt,name=chain_after,json=chainAfter,proto3" json:"chain_after,omitempty"` // SHA-256(chain before, SHA-256 of body), member by member
+	Members         []*Member              `protobuf:"bytes,19,rep,name=members,proto3" json:"members,omitempty"`                         // one for each number from first to last
+	Tail            *Tail                  `protobuf:"bytes,20,opt,name=tail,proto3" json:"tail,omitempty"`
+	Stored          *Stored                `protobuf:"bytes,21,opt,name=stored,proto3" json:"stored,omitempty"`
+	Sealed          *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	CreatedBy       string                 `protobuf:"bytes,23,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	ServerVariables map[string]string      `protobuf:"bytes,30,rep,name=server_variables,json=serverVariables,proto3" json:"server_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the server from the first event on, where they were looked at anew; see Base
+	ManifestSha256  string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Segment) Reset() {
@@ -842,6 +843,13 @@ func (x *Segment) GetCreatedBy() string {
 		return x.CreatedBy
 	}
 	return ""
+}
+
+func (x *Segment) GetServerVariables() map[string]string {
+	if x != nil {
+		return x.ServerVariables
+	}
+	return nil
 }
 
 func (x *Segment) GetManifestSha256() string {
@@ -2148,7 +2156,7 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\vcompression\x18\x05 \x01(\tR\vcompression\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x06 \x03(\tR\n" +
-	"recipients\"\xa8\a\n" +
+	"recipients\"\xca\b\n" +
 	"\aSegment\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
 	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x1a\n" +
@@ -2180,8 +2188,12 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\x06stored\x18\x15 \x01(\v2\x1b.tidemark.archive.v1.StoredR\x06stored\x122\n" +
 	"\x06sealed\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\x06sealed\x12\x1d\n" +
 	"\n" +
-	"created_by\x18\x17 \x01(\tR\tcreatedBy\x12'\n" +
-	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\x82\x02\n" +
+	"created_by\x18\x17 \x01(\tR\tcreatedBy\x12\\\n" +
+	"\x10server_variables\x18\x1e \x03(\v21.tidemark.archive.v1.Segment.ServerVariablesEntryR\x0fserverVariables\x12'\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\x1aB\n" +
+	"\x14ServerVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x02\n" +
 	"\tTimeRange\x120\n" +
 	"\x05first\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12,\n" +
@@ -2330,7 +2342,7 @@ func file_proto_archive_archive_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_archive_archive_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_archive_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_proto_archive_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_proto_archive_archive_proto_goTypes = []any{
 	(Flavor)(0),                   // 0: tidemark.archive.v1.Flavor
 	(*Cluster)(nil),               // 1: tidemark.archive.v1.Cluster
@@ -2352,19 +2364,20 @@ var file_proto_archive_archive_proto_goTypes = []any{
 	(*Expiry)(nil),                // 17: tidemark.archive.v1.Expiry
 	(*ExpiredLog)(nil),            // 18: tidemark.archive.v1.ExpiredLog
 	(*KeptLog)(nil),               // 19: tidemark.archive.v1.KeptLog
-	nil,                           // 20: tidemark.archive.v1.Base.ServerVariablesEntry
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	nil,                           // 20: tidemark.archive.v1.Segment.ServerVariablesEntry
+	nil,                           // 21: tidemark.archive.v1.Base.ServerVariablesEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
 }
 var file_proto_archive_archive_proto_depIdxs = []int32{
 	0,  // 0: tidemark.archive.v1.Cluster.flavor:type_name -> tidemark.archive.v1.Flavor
-	21, // 1: tidemark.archive.v1.Cluster.created:type_name -> google.protobuf.Timestamp
+	22, // 1: tidemark.archive.v1.Cluster.created:type_name -> google.protobuf.Timestamp
 	4,  // 2: tidemark.archive.v1.Timeline.position:type_name -> tidemark.archive.v1.Position
-	21, // 3: tidemark.archive.v1.Timeline.created:type_name -> google.protobuf.Timestamp
+	22, // 3: tidemark.archive.v1.Timeline.created:type_name -> google.protobuf.Timestamp
 	3,  // 4: tidemark.archive.v1.Timeline.gaps:type_name -> tidemark.archive.v1.Gap
 	4,  // 5: tidemark.archive.v1.Gap.from:type_name -> tidemark.archive.v1.Position
 	4,  // 6: tidemark.archive.v1.Gap.to:type_name -> tidemark.archive.v1.Position
-	21, // 7: tidemark.archive.v1.Gap.noticed:type_name -> google.protobuf.Timestamp
+	22, // 7: tidemark.archive.v1.Gap.noticed:type_name -> google.protobuf.Timestamp
 	5,  // 8: tidemark.archive.v1.Segment.source:type_name -> tidemark.archive.v1.Source
 	4,  // 9: tidemark.archive.v1.Segment.before:type_name -> tidemark.archive.v1.Position
 	4,  // 10: tidemark.archive.v1.Segment.after:type_name -> tidemark.archive.v1.Position
@@ -2372,43 +2385,44 @@ var file_proto_archive_archive_proto_depIdxs = []int32{
 	9,  // 12: tidemark.archive.v1.Segment.members:type_name -> tidemark.archive.v1.Member
 	10, // 13: tidemark.archive.v1.Segment.tail:type_name -> tidemark.archive.v1.Tail
 	6,  // 14: tidemark.archive.v1.Segment.stored:type_name -> tidemark.archive.v1.Stored
-	21, // 15: tidemark.archive.v1.Segment.sealed:type_name -> google.protobuf.Timestamp
-	21, // 16: tidemark.archive.v1.TimeRange.first:type_name -> google.protobuf.Timestamp
-	21, // 17: tidemark.archive.v1.TimeRange.last:type_name -> google.protobuf.Timestamp
-	21, // 18: tidemark.archive.v1.TimeRange.min:type_name -> google.protobuf.Timestamp
-	21, // 19: tidemark.archive.v1.TimeRange.max:type_name -> google.protobuf.Timestamp
-	22, // 20: tidemark.archive.v1.TimeRange.precision:type_name -> google.protobuf.Duration
-	21, // 21: tidemark.archive.v1.Member.received_first:type_name -> google.protobuf.Timestamp
-	21, // 22: tidemark.archive.v1.Member.received_last:type_name -> google.protobuf.Timestamp
-	4,  // 23: tidemark.archive.v1.Tail.before:type_name -> tidemark.archive.v1.Position
-	4,  // 24: tidemark.archive.v1.Head.position:type_name -> tidemark.archive.v1.Position
-	21, // 25: tidemark.archive.v1.Head.covered_until:type_name -> google.protobuf.Timestamp
-	21, // 26: tidemark.archive.v1.Head.written:type_name -> google.protobuf.Timestamp
-	7,  // 27: tidemark.archive.v1.Index.segments:type_name -> tidemark.archive.v1.Segment
-	0,  // 28: tidemark.archive.v1.Base.flavor:type_name -> tidemark.archive.v1.Flavor
-	4,  // 29: tidemark.archive.v1.Base.position_min:type_name -> tidemark.archive.v1.Position
-	4,  // 30: tidemark.archive.v1.Base.position_max:type_name -> tidemark.archive.v1.Position
-	20, // 31: tidemark.archive.v1.Base.server_variables:type_name -> tidemark.archive.v1.Base.ServerVariablesEntry
-	14, // 32: tidemark.archive.v1.Base.parts:type_name -> tidemark.archive.v1.Part
-	21, // 33: tidemark.archive.v1.Base.started:type_name -> google.protobuf.Timestamp
-	21, // 34: tidemark.archive.v1.Base.finished:type_name -> google.protobuf.Timestamp
-	21, // 35: tidemark.archive.v1.Base.consistent:type_name -> google.protobuf.Timestamp
-	21, // 36: tidemark.archive.v1.Base.keep_until:type_name -> google.protobuf.Timestamp
-	6,  // 37: tidemark.archive.v1.Part.stored:type_name -> tidemark.archive.v1.Stored
-	21, // 38: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
-	21, // 39: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
-	21, // 40: tidemark.archive.v1.Lease.renewed:type_name -> google.protobuf.Timestamp
-	21, // 41: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
-	21, // 42: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
-	21, // 43: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
-	21, // 44: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
-	18, // 45: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
-	19, // 46: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	22, // 15: tidemark.archive.v1.Segment.sealed:type_name -> google.protobuf.Timestamp
+	20, // 16: tidemark.archive.v1.Segment.server_variables:type_name -> tidemark.archive.v1.Segment.ServerVariablesEntry
+	22, // 17: tidemark.archive.v1.TimeRange.first:type_name -> google.protobuf.Timestamp
+	22, // 18: tidemark.archive.v1.TimeRange.last:type_name -> google.protobuf.Timestamp
+	22, // 19: tidemark.archive.v1.TimeRange.min:type_name -> google.protobuf.Timestamp
+	22, // 20: tidemark.archive.v1.TimeRange.max:type_name -> google.protobuf.Timestamp
+	23, // 21: tidemark.archive.v1.TimeRange.precision:type_name -> google.protobuf.Duration
+	22, // 22: tidemark.archive.v1.Member.received_first:type_name -> google.protobuf.Timestamp
+	22, // 23: tidemark.archive.v1.Member.received_last:type_name -> google.protobuf.Timestamp
+	4,  // 24: tidemark.archive.v1.Tail.before:type_name -> tidemark.archive.v1.Position
+	4,  // 25: tidemark.archive.v1.Head.position:type_name -> tidemark.archive.v1.Position
+	22, // 26: tidemark.archive.v1.Head.covered_until:type_name -> google.protobuf.Timestamp
+	22, // 27: tidemark.archive.v1.Head.written:type_name -> google.protobuf.Timestamp
+	7,  // 28: tidemark.archive.v1.Index.segments:type_name -> tidemark.archive.v1.Segment
+	0,  // 29: tidemark.archive.v1.Base.flavor:type_name -> tidemark.archive.v1.Flavor
+	4,  // 30: tidemark.archive.v1.Base.position_min:type_name -> tidemark.archive.v1.Position
+	4,  // 31: tidemark.archive.v1.Base.position_max:type_name -> tidemark.archive.v1.Position
+	21, // 32: tidemark.archive.v1.Base.server_variables:type_name -> tidemark.archive.v1.Base.ServerVariablesEntry
+	14, // 33: tidemark.archive.v1.Base.parts:type_name -> tidemark.archive.v1.Part
+	22, // 34: tidemark.archive.v1.Base.started:type_name -> google.protobuf.Timestamp
+	22, // 35: tidemark.archive.v1.Base.finished:type_name -> google.protobuf.Timestamp
+	22, // 36: tidemark.archive.v1.Base.consistent:type_name -> google.protobuf.Timestamp
+	22, // 37: tidemark.archive.v1.Base.keep_until:type_name -> google.protobuf.Timestamp
+	6,  // 38: tidemark.archive.v1.Part.stored:type_name -> tidemark.archive.v1.Stored
+	22, // 39: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
+	22, // 40: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
+	22, // 41: tidemark.archive.v1.Lease.renewed:type_name -> google.protobuf.Timestamp
+	22, // 42: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
+	22, // 43: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
+	22, // 44: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
+	22, // 45: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
+	18, // 46: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
+	19, // 47: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_proto_archive_archive_proto_init() }
@@ -2422,7 +2436,7 @@ func file_proto_archive_archive_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_archive_archive_proto_rawDesc), len(file_proto_archive_archive_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

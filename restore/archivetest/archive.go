@@ -80,6 +80,8 @@ type Cut struct {
 	Received time.Duration // time of receipt minus that of the last commit
 
 	Receipt func(start, end uint64) (first, last time.Time) // when what lies between the offsets was received
+
+	Variables func(start uint64) map[string]string // that a segment records which begins there; nil: none does
 }
 
 // Append adds a source's binlog file, given from its magic on, as segments.
@@ -89,7 +91,14 @@ func (a *Archive) Append(name string, data []byte, cut Cut) {
 		binlog.Point{File: name, Offset: uint64(len(binlog.Magic))})
 	a.must(err)
 	start := max(cut.From, uint64(len(binlog.Magic)))
-	s := a.segment(name, start)
+	begin := func(start uint64) *catalog.Segment {
+		s := a.segment(name, start)
+		if cut.Variables != nil {
+			s.Variables = cut.Variables(start)
+		}
+		return s
+	}
+	s := begin(start)
 	var open catalog.TimeRange
 	var openAt uint64
 	for {
@@ -123,7 +132,7 @@ func (a *Archive) Append(name string, data []byte, cut Cut) {
 		end := ev.EndOffset()
 		if ev.Boundary() && (cut.Every > 0 && end-s.Source.Start >= uint64(cut.Every) || slices.Contains(cut.At, end)) {
 			a.commit(s, sc.Format(), data[s.Source.Start:end], cut)
-			s = a.segment(name, end)
+			s = begin(end)
 		}
 	}
 	if rest := data[s.Source.Start:]; len(rest) > 0 {
