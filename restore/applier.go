@@ -36,6 +36,8 @@ type applier interface {
 	settle(all bool) (temporary int, err error)
 	// unfinished lists the XIDs of XA transactions that are prepared, on MariaDB.
 	unfinished() ([]string, error)
+	// rowless lists the tables that have no rows now that the server was started, though the primary's may have some.
+	rowless() ([]subject, error)
 	// loose reports whether the server records its position apart from what it applies, so that nothing is atomic.
 	loose() (bool, error)
 	// halt stops applying between two transactions.

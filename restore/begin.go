@@ -36,7 +36,7 @@ func (r *run) begin(ctx context.Context) (*session, error) {
 			if s.applier, err = r.startServer(ctx); err != nil {
 				return err
 			}
-			if err := s.tell(); err != nil {
+			if err := s.tell(r); err != nil {
 				return err
 			}
 			// A crash, also of the machine, must not leave less than what is there now.

@@ -30,6 +30,7 @@ func TestEnd(t *testing.T) {
 				"SELECT REPLACE(@@GLOBAL.gtid_executed,": hostiletest.Row(at),
 				"STOP ":                                  {}, "RESET ": {},
 				"SELECT event_schema, event_name FROM": {Rows: [][]string{{"d", "before"}, {"d", "late"}}},
+				"SELECT table_schema, table_name":      {},
 				"XA RECOVER":                           {Columns: []string{"formatID", "gtrid_length", "bqual_length", "data"}},
 			}
 			for _, xid := range prepared {

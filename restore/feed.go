@@ -60,6 +60,9 @@ type feed struct {
 	hollow   bool              // MariaDB: the transaction that is open is written empty
 	xa       xaPart
 	xids     xaLog
+	emptied  emptied
+	ignored  string // a database that the server ignores
+	packed   int64  // where a compressed transaction begins that is written, behind the last boundary
 }
 
 // newFeed makes the feed of the log from a checkpoint on, for a server at a position.
@@ -67,7 +70,8 @@ func (r *run) newFeed(from checkpoint, pos *gtid.State) *feed {
 	return &feed{c: r.c, plan: r.plan, fsys: r.FS, dir: r.work.stageDir(), user: r.user,
 		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*9/32, 64<<10),
 		batches: make(chan *batch), now: new(batch), from: from, had: from.Transactions,
-		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead), xids: newXALog()}
+		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead), xids: newXALog(),
+		emptied: newEmptied(from.Emptied, r.plan.foldsNames()), ignored: r.work.ignored()}
 }
 
 // start begins to make batches, until ctx ends or stop is called.
@@ -97,6 +101,9 @@ func (f *feed) all(ctx context.Context) error {
 		return err
 	}
 	for s := range ahead(ctx, f.c, segments) {
+		if err := f.emptied.learn(ctx); err != nil {
+			return err
+		}
 		planned := segments[s.index]
 		from, to := planned.Source.Start, planned.Source.End
 		if s.index == 0 {
@@ -124,6 +131,7 @@ func (f *feed) all(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	f.emptied.reached()
 	if err := f.endFile(ctx); err != nil {
 		return err
 	}
@@ -158,6 +166,10 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 				return err
 			}
 		}
+		named, err := f.followEmptied(ev, r.Body(ev), r.Format())
+		if err != nil {
+			return err
+		}
 		// Its source was encrypted, and what is archived is not: a server would begin to decrypt.
 		if !f.skipping && ev.Type != binlog.TypeStartEncryption {
 			if ev.First && !f.holds() && !binlog.Atomic(ev, r.Body(ev)) {
@@ -171,16 +183,19 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 					return f.empty(ctx, ev, r.Body(ev), format)
 				}
 			}
-			out := ev
+			out := named
 			if err := f.beginInside(ctx, ev, r.Body(ev), r.Format()); err != nil {
 				return err
 			}
 			if f.inside && f.plan.ofMariaDB() {
-				if out, err = f.leniently(ev, r.Body(ev), r.Format()); err != nil {
+				if out, err = f.leniently(out, r.Body(ev), r.Format()); err != nil {
 					return err
 				}
 			}
 			if err := write(ctx, out, r.Format()); err != nil {
+				return err
+			}
+			if err := f.followPacked(ctx, ev, r.Format()); err != nil {
 				return err
 			}
 		}

@@ -31,7 +31,9 @@ func fed(t *testing.T, f *fixture, p *Plan, space int64) *feed {
 	if err := os.Mkdir(r.work.stageDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return r.newFeed(p.beginning(), p.start)
+	feed := r.newFeed(p.beginning(), p.start)
+	feed.emptied.told <- nil
+	return feed
 }
 
 // drain takes all batches and returns the source's bytes that they hold, in order.

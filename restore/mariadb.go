@@ -31,6 +31,7 @@ func (r *run) relayArgs() []string {
 		"--relay-log-space-limit=0",
 		"--sync-relay-log=0", "--sync-relay-log-info=0", "--sync-master-info=0",
 		"--replicate-same-server-id",
+		"--replicate-ignore-db=" + r.work.ignored(),
 		"--log-slave-updates=OFF",
 		"--gtid-strict-mode=OFF",
 		"--gtid-ignore-duplicates=OFF",
@@ -145,7 +146,7 @@ func (m *mariadb) end() error {
 		return err
 	}
 	m.prepared(rows)
-	return nil
+	return m.incomplete()
 }
 
 // forget sets the server's position to that of the log where they differ: in domains that were deleted from it (FLUSH

@@ -29,6 +29,7 @@ func (r *run) mysqlRelayArgs() []string {
 		"--relay-log-purge=ON",
 		"--relay-log-recovery=OFF",
 		"--relay-log-space-limit=0",
+		"--replicate-ignore-db=" + r.work.ignored(),
 		"--sync-relay-log=0",
 		"--log-replica-updates=OFF",
 		"--replica-max-allowed-packet=1G",
@@ -202,5 +203,5 @@ func (m *mysql) end() error {
 		return err
 	}
 	m.prepared(rows)
-	return nil
+	return m.incomplete()
 }

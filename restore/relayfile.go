@@ -76,6 +76,16 @@ func (r *relayFile) moveRest(to *relayFile) error {
 	return r.f.Truncate(r.cut)
 }
 
+// backTo takes back what comes after an offset. All is written to the file.
+func (r *relayFile) backTo(offset int64) error {
+	r.size = offset
+	if err := r.f.Truncate(offset); err != nil {
+		return err
+	}
+	_, err := r.f.Seek(offset, io.SeekStart)
+	return err
+}
+
 // end closes the file.
 func (r *relayFile) end() (staged, error) {
 	err := r.w.Flush()

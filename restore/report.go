@@ -40,7 +40,8 @@ type Report struct {
 	// EventsDisabled are scheduled events that applying the log has left disabled on the restored
 	// server, as on any replica, whether or not they were enabled on the original one.
 	EventsDisabled []string  `json:"events_disabled,omitempty"`
-	PreparedXA     []string  `json:"prepared_xa,omitempty"` // transactions left prepared at the stop
+	EmptyTables    []string  `json:"empty_tables,omitempty"` // that lack rows: those of MEMORY, and what came of them
+	PreparedXA     []string  `json:"prepared_xa,omitempty"`  // transactions left prepared at the stop
 	Suspects       []Suspect `json:"suspects,omitempty"`
 	Notes          []string  `json:"notes,omitempty"` // what is good to know, and asks for nothing
 	Warnings       []string  `json:"warnings,omitempty"`
@@ -129,6 +130,9 @@ func (r *Report) complete(p *Plan, user mysqld.User, started bool) {
 	r.Guides = guides(p)
 	if len(r.EventsDisabled) > 0 {
 		r.NextSteps = append(r.NextSteps, "Look at the scheduled events named above, and enable those that are to run: ALTER EVENT … ENABLE.")
+	}
+	if len(r.EmptyTables) > 0 {
+		r.NextSteps = append(r.NextSteps, "Fill the tables that lack rows, named above, before they are used.")
 	}
 	if len(r.PreparedXA) > 0 {
 		r.NextSteps = append(r.NextSteps, "Decide the prepared XA transactions named above: XA COMMIT … or XA ROLLBACK …; they hold locks until then.")

@@ -71,7 +71,7 @@ func (r *run) reopen(ctx context.Context) (s *session, why string, err error) {
 		*found = Resumed{GTID: at.String(), Transactions: s.feed.had}
 		r.Log.Info("an interrupted restore is resumed", zap.String("target_dir", r.work.target), zap.Stringer("gtid", at), zap.Uint64("transactions", s.feed.had))
 		s.feed.start(ctx)
-		return s.tell()
+		return s.tell(r)
 	})
 	if err != nil || why != "" {
 		s.end()

@@ -156,7 +156,9 @@ func live(t *testing.T, rng *rand.Rand, r *run, s *replica) bool {
 	if err != nil || why != "" {
 		t.Fatalf("at %s, recorded %+v: %s, %v", pos, r.work.state.Applied, why, err)
 	}
-	f := r.newFeed(from, pos).start(context.Background())
+	f := r.newFeed(from, pos)
+	f.emptied.told <- nil
+	f.start(context.Background())
 	defer f.stop()
 	for {
 		b, err := f.next(context.Background())

@@ -35,8 +35,10 @@ func (r *run) follow(ctx context.Context, s *session) error {
 			if err != nil {
 				return s.applier.broken(err)
 			}
-			s.feed = r.newFeed(r.work.state.Applied, at).start(ctx)
-			if err := s.tell(); err != nil {
+			s.feed = r.newFeed(r.work.state.Applied, at)
+			s.feed.emptied.told <- nil // it has not been restarted
+			s.feed.start(ctx)
+			if err := s.tellXA(); err != nil {
 				return err
 			}
 			if err := r.applyAll(ctx, s); err != nil {

@@ -70,6 +70,8 @@ type checkpoint struct {
 	// So many of the next transactions of a domain have been applied as well: a server may be farther in one
 	// domain than in another.
 	Ahead map[uint32]uint64 `json:"ahead,omitempty"`
+	// Tables that have rows on the primary and none, or not all, in the server.
+	Emptied []tableRef `json:"emptied,omitempty"`
 }
 
 func (c checkpoint) place() place { return place{c.Timeline, c.Segment, c.Offset} }

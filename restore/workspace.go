@@ -39,6 +39,9 @@ func (w *workspace) relayDir() string { return filepath.Join(w.dir, "run", "rela
 func (w *workspace) tmpDir() string   { return filepath.Join(w.dir, "run", "tmp") }
 func (w *workspace) stageDir() string { return filepath.Join(w.dir, "stage") }
 
+// ignored is the name of a database that nobody has: the private server applies no changes of rows of its tables.
+func (w *workspace) ignored() string { return "tidemark-" + w.state.ID }
+
 // logFile is the path of a tool's log.
 func (w *workspace) logFile(tool string) string { return filepath.Join(w.dir, tool+".log") }
 

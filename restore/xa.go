@@ -209,15 +209,5 @@ func parseXID(format, text string) (string, error) {
 // unfinished: a server of MySQL does not end in its log what it has not prepared there.
 func (m *mysql) unfinished() ([]string, error) { return nil, nil }
 
-// tell lets the feed know which XA transactions a server has prepared, before that has applied any of it.
-func (s *session) tell() error {
-	xids, err := s.applier.unfinished()
-	if err != nil {
-		return s.applier.broken(err)
-	}
-	s.feed.xids.known <- xids
-	return nil
-}
-
 // ofMariaDB reports whether the log is of MariaDB.
 func (p *Plan) ofMariaDB() bool { return p.base.Flavor == gtid.MariaDB }

@@ -90,8 +90,8 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// put writes the header into the first HeaderSize bytes of b.
-func (h Header) put(b []byte) {
+// Put writes the header into the first HeaderSize bytes of b.
+func (h Header) Put(b []byte) {
 	binary.LittleEndian.PutUint32(b, h.Timestamp)
 	b[4] = byte(h.Type)
 	binary.LittleEndian.PutUint32(b[5:], h.ServerID)

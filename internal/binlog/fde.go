@@ -135,7 +135,7 @@ func (f *FormatDescription) artificial(typ Type, flags uint16, body []byte) []by
 		n += ChecksumSize
 	}
 	b := make([]byte, n)
-	Header{Timestamp: f.Timestamp, Type: typ, ServerID: f.ServerID, Size: uint32(n), Flags: flags | FlagArtificial}.put(b)
+	Header{Timestamp: f.Timestamp, Type: typ, ServerID: f.ServerID, Size: uint32(n), Flags: flags | FlagArtificial}.Put(b)
 	copy(b[HeaderSize:], body)
 	if f.Checksum {
 		seal(b)

@@ -31,7 +31,7 @@ func RewriteQuery(event []byte, statement string, checksum bool) ([]byte, error)
 	}
 	h.Type, h.Size = TypeQuery, uint32(size)
 	b := make([]byte, HeaderSize, size)
-	h.put(b)
+	h.Put(b)
 	b = append(append(b, body[:n]...), statement...)
 	binary.LittleEndian.PutUint16(b[HeaderSize+9:], 0) // the error with which the statement ended
 	if checksum {
@@ -70,6 +70,32 @@ func RewriteLenient(event []byte, checksum bool) ([]byte, error) {
 	}
 	b := slices.Clone(event)
 	binary.LittleEndian.PutUint64(b[HeaderSize+at+1:], mode&^strictTables)
+	if checksum {
+		seal(b)
+	}
+	return b, nil
+}
+
+// tableMapFixed is the length of a TABLE_MAP event's body before the name of the database: the table's number, and flags.
+const tableMapFixed = 8
+
+// RewriteTableMap returns a whole TABLE_MAP event that names another database. checksum says whether the file's events
+// bear one.
+func RewriteTableMap(event []byte, database string, checksum bool) ([]byte, error) {
+	at := HeaderSize + tableMapFixed
+	if len(event) <= at || len(event) < at+int(event[at])+2 || len(database) > 255 {
+		return nil, errors.New("table map event is too short")
+	}
+	rest := event[at+1+int(event[at]):]
+	h, err := ParseHeader(event)
+	if err != nil {
+		return nil, err
+	}
+	h.Size = uint32(at + 1 + len(database) + len(rest))
+	b := make([]byte, HeaderSize, h.Size)
+	h.Put(b)
+	b = append(append(b, event[HeaderSize:at]...), byte(len(database)))
+	b = append(append(b, database...), rest...)
 	if checksum {
 		seal(b)
 	}

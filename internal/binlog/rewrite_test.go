@@ -50,3 +50,32 @@ func TestRewriteLenient(t *testing.T) {
 		t.Error("a short event was taken")
 	}
 }
+
+// TestRewriteTableMap changes the name of the database, and nothing else.
+func TestRewriteTableMap(t *testing.T) {
+	event := func(database string, checksum bool) []byte {
+		e := append(make([]byte, binlog.HeaderSize), 7, 0, 0, 0, 0, 0, 1, 0, byte(len(database)))
+		e = append(append(append(e, database...), 0, 1), "t\x00\x02\x03\x03\x00\x00"...)
+		if checksum {
+			e = append(e, 0, 0, 0, 0)
+		}
+		e[4] = 19
+		binary.LittleEndian.PutUint32(e[9:], uint32(len(e)))
+		if checksum {
+			return sealed(e)
+		}
+		return e
+	}
+	for _, checksum := range []bool{true, false} {
+		for _, name := range []string{"another", ""} {
+			if got, err := binlog.RewriteTableMap(event("d", checksum), name, checksum); err != nil || !bytes.Equal(got, event(name, checksum)) {
+				t.Errorf("%q, checksum %v: %x, %v", name, checksum, got, err)
+			}
+		}
+	}
+	for n := range event("d", false)[:binlog.HeaderSize+11] {
+		if _, err := binlog.RewriteTableMap(event("d", false)[:n], "x", false); err == nil {
+			t.Errorf("an event of %d bytes was taken", n)
+		}
+	}
+}

@@ -82,9 +82,9 @@ func TestRestoreText(t *testing.T) {
 	x := new(text)
 	tx := restore.Transaction{GTID: "0-1-5", Time: begun, What: "UPDATE `a`.`b`"}
 	(&restoreResult{&restore.Report{Cluster: "shop", Timeline: 1, Target: "latest", TargetDir: "/r", LastApplied: &tx, Transactions: 1500, Rate: 300, Seconds: 70,
-		Phases: []restore.PhaseTime{{Phase: restore.Apply, Seconds: 5}}, Restarted: true, Why: "it was a test", Resumed: &restore.Resumed{GTID: "0-1-3", Transactions: 1000}, EventsDisabled: []string{"a.e"}, PreparedXA: []string{"'x'"},
+		Phases: []restore.PhaseTime{{Phase: restore.Apply, Seconds: 5}}, Restarted: true, Why: "it was a test", Resumed: &restore.Resumed{GTID: "0-1-3", Transactions: 1000}, EventsDisabled: []string{"a.e"}, EmptyTables: []string{"`a`.`m`"}, PreparedXA: []string{"'x'"},
 		Suspects: []restore.Suspect{{Transaction: tx, Why: "from the future"}}, Warnings: []string{"look"}, NextSteps: []string{"start it"}}, "2026-11-20 04:00:00 +01:00, in this machine's zone, CET"}).text(x)
-	for _, want := range []string{"restored to latest in /r", "time               2026-11-20 04:00:00 +01:00, in this machine's zone, CET", "1,500 transactions", "took               1m 10s, apply 5.0s", "0-1-5 at", "a.e", "'x'", "(from the future)", "look", "start it", "was removed: it was a test", "resumed            at 0-1-3, with 1,000 transactions"} {
+	for _, want := range []string{"restored to latest in /r", "time               2026-11-20 04:00:00 +01:00, in this machine's zone, CET", "1,500 transactions", "took               1m 10s, apply 5.0s", "0-1-5 at", "a.e", "`a`.`m`", "'x'", "(from the future)", "look", "start it", "was removed: it was a test", "resumed            at 0-1-3, with 1,000 transactions"} {
 		if !strings.Contains(x.b.String(), want) {
 			t.Errorf("no %q in\n%s", want, x.b.String())
 		}

@@ -75,6 +75,12 @@ func (r *restoreResult) text(t *text) {
 		}
 		t.line("  %s", e)
 	}
+	for i, name := range p.EmptyTables {
+		if i == 0 {
+			t.title("tables that lack rows")
+		}
+		t.line("  %s", name)
+	}
 	for i, x := range p.PreparedXA {
 		if i == 0 {
 			t.title("XA transactions that are left prepared")
