@@ -29,9 +29,12 @@ func killPrimary(t *testing.T, b servertest.Binaries) {
 	r := rand.New(rand.NewPCG(seed, 7))
 	w := kit.New(t, kit.Setup{Binaries: b, Options: []string{"--max-binlog-size=4M"},
 		Cluster: []string{"segment: {max_age: 300ms, max_size: 2MiB}", "heartbeat: 1s"}})
-	load := w.NewLoad(seed, workload.Options{Domains: 2, MaxBlob: 512 << 10, BigTransaction: 2 << 20, Patience: time.Minute,
-		Without: []workload.Group{workload.Fragile, workload.Statements, workload.NonTransactional, workload.Definitions,
-			workload.Sequences, workload.Events}})
+	without := []workload.Group{workload.Fragile, workload.Statements, workload.NonTransactional, workload.Definitions,
+		workload.Sequences, workload.Events}
+	if b.Flavor == servertest.MariaDB { // one that is killed writes ends of XA transactions that no server can apply: TestLostXA
+		without = append(without, workload.XA)
+	}
+	load := w.NewLoad(seed, workload.Options{Domains: 2, MaxBlob: 512 << 10, BigTransaction: 2 << 20, Patience: time.Minute, Without: without})
 	start(w)
 	w.AwaitBase()
 	load.Begin(3)
