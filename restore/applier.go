@@ -151,7 +151,8 @@ type waiting struct {
 	reached       func(at *gtid.State) bool // the batch is applied
 	show, running string                    // the statement that shows how it stands, and the column that says whether it runs
 	idle          func(status map[string]string, before int) (int, error)
-	stuck         func(status map[string]string) bool // it waits for what does not come, if that goes on for long; may be nil
+	stuck         func(status map[string]string) bool       // it waits for what does not come, if that goes on for long; may be nil
+	held          func(ctx context.Context, b *batch) error // it has not moved for long; may be nil
 	failed        func(status map[string]string) error
 }
 
@@ -160,6 +161,8 @@ type waiting struct {
 const (
 	stuckAfter = 15 * time.Second
 	mostStuck  = 10
+	// InnoDB waits for a lock for 50 seconds. After so long, what holds one is looked for.
+	heldAfter = 10 * time.Second
 )
 
 var errStuck = errors.New("the server waits for a transaction that it has applied")
@@ -170,6 +173,7 @@ func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w 
 	idle := 0
 	var before *gtid.State
 	var moving time.Time // when it last did something
+	looked := p.run.clock.Now()
 	for {
 		at, err := w.position()
 		if err != nil {
@@ -180,6 +184,13 @@ func (p *private) await(ctx context.Context, b *batch, progress func(uint64), w 
 		}
 		if before == nil || !at.SamePosition(before) {
 			before, idle, moving = at, 0, p.run.clock.Now()
+			looked = moving
+		}
+		if w.held != nil && p.run.clock.Now().Sub(looked) > heldAfter {
+			looked = p.run.clock.Now()
+			if err := w.held(ctx, b); err != nil {
+				return p.broken(err)
+			}
 		}
 		status, err := p.conn.Row(w.show)
 		if err != nil {

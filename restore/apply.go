@@ -168,7 +168,7 @@ func (r *run) note(notes []string) {
 func (r *run) hand(m applier, b *batch) error {
 	st := &r.work.state
 	st.Handed, st.HandedTo = max(st.Handed, b.transactions), b.end
-	st.HandedTo.Ahead, st.HandedTo.Emptied = nil, nil
+	st.HandedTo.Ahead, st.HandedTo.Emptied, st.HandedTo.Doubtful = nil, nil, nil
 	if b.fragile != "" {
 		st.Unsynced = true
 		if st.Fragile == "" {

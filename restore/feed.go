@@ -60,6 +60,7 @@ type feed struct {
 	hollow   bool              // MariaDB: the transaction that is open is written empty
 	xa       xaPart
 	xids     xaLog
+	last     binlog.Type // of the event before
 	emptied  emptied
 	ignored  string // a database that the server ignores
 	packed   int64  // where a compressed transaction begins that is written, behind the last boundary
@@ -70,7 +71,7 @@ func (r *run) newFeed(from checkpoint, pos *gtid.State) *feed {
 	return &feed{c: r.c, plan: r.plan, fsys: r.FS, dir: r.work.stageDir(), user: r.user,
 		fileBytes: min(max(r.RelaySpace/8, 64<<10), 64<<20), batchBytes: max(r.RelaySpace*9/32, 64<<10),
 		batches: make(chan *batch), now: new(batch), from: from, had: from.Transactions,
-		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead), xids: newXALog(),
+		applied: from.Transactions, bytes: from.Bytes, pos: pos.Clone(), skip: maps.Clone(from.Ahead), xids: newXALog(from.Doubtful),
 		emptied: newEmptied(from.Emptied, r.plan.foldsNames()), ignored: r.work.ignored()}
 }
 
@@ -162,6 +163,9 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 		}
 		f.track(ev)
 		if f.plan.ofMariaDB() {
+			if err := f.followCrash(ctx, ev, r.Format()); err != nil {
+				return err
+			}
 			if err := f.followXA(ctx, ev, r.Body(ev)); err != nil {
 				return err
 			}

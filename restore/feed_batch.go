@@ -17,6 +17,7 @@ type batch struct {
 	inside       bool              // tables are created in the data directory, whatever their statements say
 	variables    map[string]string // of the server that wrote it, where they differ from those of the batch before; nil: they do not
 	notes        []string          // what is to be said of it
+	doubtful     []string          // XA transactions that the primary may have lost
 	threads      int               // that apply it
 }
 
@@ -45,7 +46,7 @@ func (f *feed) endFile(ctx context.Context) error {
 	f.now.bytes += s.size
 	f.bytes += s.size
 	f.now.transactions, f.now.position, f.now.fragile = f.applied, f.pos.Clone(), f.fragile.first
-	f.now.end = f.checkpoint()
+	f.now.end, f.now.doubtful = f.checkpoint(), f.xids.doubtfulXIDs()
 	select {
 	case f.batches <- f.now: // nobody waits for a full batch
 		f.begin()

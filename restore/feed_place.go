@@ -56,5 +56,5 @@ func (f *feed) written() int64 {
 func (f *feed) checkpoint() checkpoint {
 	p := at(f.segment, f.offset)
 	return checkpoint{Timeline: p.timeline, Segment: p.number, Offset: p.offset, GTID: f.pos.String(), Transactions: f.applied, Bytes: f.bytes, Ahead: maps.Clone(f.skip),
-		Emptied: f.emptied.list()}
+		Emptied: f.emptied.list(), Doubtful: f.xids.doubtfulXIDs()}
 }

@@ -12,7 +12,7 @@ import (
 func (m *mariadb) wait(ctx context.Context, b *batch, progress func(uint64)) error {
 	return m.await(ctx, b, progress, waiting{
 		position: m.position, reached: func(at *gtid.State) bool { return at.SamePosition(b.position) },
-		show: "SHOW SLAVE STATUS", running: "Slave_SQL_Running", idle: m.idle, failed: m.stopped,
+		show: "SHOW SLAVE STATUS", running: "Slave_SQL_Running", idle: m.idle, held: m.letGo, failed: m.stopped,
 	})
 }
 

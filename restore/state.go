@@ -72,6 +72,8 @@ type checkpoint struct {
 	Ahead map[uint32]uint64 `json:"ahead,omitempty"`
 	// Tables that have rows on the primary and none, or not all, in the server.
 	Emptied []tableRef `json:"emptied,omitempty"`
+	// XA transactions that the primary may have lost in a crash, by XID.
+	Doubtful []string `json:"doubtful,omitempty"`
 }
 
 func (c checkpoint) place() place { return place{c.Timeline, c.Segment, c.Offset} }

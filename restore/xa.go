@@ -19,18 +19,23 @@ import (
 
 // xaLog follows which XA transactions are prepared at a place of MariaDB's log.
 type xaLog struct {
-	known chan []string     // those that the server has when the log begins, once
-	open  map[string]bool   // by XID
-	all   bool              // of the server's too
-	ended map[string]string // how, by XID, those of late
-	order []string          // of what is in ended, oldest first
+	known    chan []string     // those that the server has when the log begins, once
+	open     map[string]bool   // by XID
+	all      bool              // of the server's too
+	doubtful map[string]bool   // that the primary may have lost in a crash, by XID
+	ended    map[string]string // how, by XID, those of late
+	order    []string          // of what is in ended, oldest first
 }
 
 // lateEnds is how many ends are remembered: after a crash the second one follows when the primary is used again.
 const lateEnds = 10_000
 
-func newXALog() xaLog {
-	return xaLog{known: make(chan []string, 1), open: make(map[string]bool), ended: make(map[string]string)}
+func newXALog(doubtful []string) xaLog {
+	x := xaLog{known: make(chan []string, 1), open: make(map[string]bool), doubtful: make(map[string]bool), ended: make(map[string]string)}
+	for _, xid := range doubtful {
+		x.doubtful[xid] = true
+	}
+	return x
 }
 
 // has reports whether one is prepared, and waits for the server's word if the log does not tell.
@@ -38,25 +43,36 @@ func (x *xaLog) has(ctx context.Context, xid string) (bool, error) {
 	if x.open[xid] || x.all || x.ended[xid] != "" {
 		return x.open[xid], nil
 	}
+	err := x.learn(ctx)
+	return x.open[xid], err
+}
+
+// learn waits for the server's word of what it has prepared.
+func (x *xaLog) learn(ctx context.Context) error {
+	if x.all {
+		return nil
+	}
 	select {
 	case known := <-x.known:
 		for _, xid := range known {
 			x.open[xid] = true
 		}
 		x.all = true
+		return nil
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
-	return x.open[xid], nil
 }
 
 func (x *xaLog) prepare(xid string) {
 	x.open[xid] = true
+	delete(x.doubtful, xid)
 	delete(x.ended, xid)
 }
 
 func (x *xaLog) end(xid, how string) {
 	delete(x.open, xid)
+	delete(x.doubtful, xid)
 	if x.ended[xid] == "" {
 		x.order = append(x.order, xid)
 	}

@@ -9,7 +9,7 @@ import (
 
 // TestOrphans ends XA transactions that are not prepared.
 func TestOrphans(t *testing.T) {
-	x := newXALog()
+	x := newXALog(nil)
 	x.known <- []string{"base"}
 	x.prepare("a")
 	x.end("a", xaCommit)
@@ -46,7 +46,7 @@ func TestOrphans(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	fresh := newXALog()
+	fresh := newXALog(nil)
 	if _, err := fresh.has(ctx, "a"); err == nil {
 		t.Error("it does not end with its context")
 	}
@@ -70,5 +70,28 @@ func TestParseXID(t *testing.T) {
 		if got, err := parseXID(c.format, c.text); got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: %q, %v, want %q", c.text, got, err, c.want)
 		}
+	}
+}
+
+// TestDoubtful: of what is prepared when the primary crashes, the server's of before too, any may be gone until it is
+// prepared again or ended.
+func TestDoubtful(t *testing.T) {
+	x := newXALog([]string{"earlier"})
+	x.known <- []string{"base"}
+	x.prepare("a")
+	x.prepare("b")
+	x.prepare("c")
+	x.end("c", xaCommit)
+	if err := x.crashed(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	x.prepare("later")
+	if got := fmt.Sprint(x.doubtfulXIDs()); got != "[a b base earlier]" {
+		t.Errorf("after the crash: %s", got)
+	}
+	x.end("a", xaRollback)
+	x.prepare("base")
+	if got := fmt.Sprint(x.doubtfulXIDs()); got != "[b earlier]" {
+		t.Errorf("in the end: %s", got)
 	}
 }
