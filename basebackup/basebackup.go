@@ -52,6 +52,7 @@ type Info struct {
 	Consistent    time.Time // by the server's clock; the copy holds nothing that was committed later
 	Variables     map[string]string
 	EmptyTables   []string
+	UncopiedFiles []string // of the databases, by their paths in the data directory
 }
 
 // Defaults of Options.
@@ -171,7 +172,7 @@ func (t *taking) describe(i Info) {
 	b.ToolVersion, b.ServerVersion, b.Flavor = i.ToolVersion, i.ServerVersion, i.Flavor
 	b.ServerID, b.ServerUUID, b.Source = i.ServerID, i.ServerUUID, i.Source
 	b.FromLSN, b.ToLSN, b.Consistent = i.FromLSN, i.ToLSN, i.Consistent.UTC()
-	b.Variables, b.EmptyTables = i.Variables, i.EmptyTables
+	b.Variables, b.EmptyTables, b.UncopiedFiles = i.Variables, i.EmptyTables, i.UncopiedFiles
 }
 
 // commit puts the manifest. A put whose outcome is unknown is tried again, and in the end looked for.

@@ -57,6 +57,11 @@ const definition = ".frm"
 
 // lost is the error of a copy in which tables are missing.
 func (m *MariaDB) lost(j *job, files []string) error {
+	slices.Sort(files)
+	files = slices.Compact(files)
+	if !slices.ContainsFunc(files, func(path string) bool { return !isTablespace(path) }) {
+		return m.lostTablespace(j, files)
+	}
 	return fault.New(fault.Integrity, "copy the server with", j.tool, errors.New("the copy has lost "+some(files, definition))).
 		WithHint("mariadb-backup loses tables that are dropped and created anew while it copies. Take the backup again, at a time when that is not done.")
 }

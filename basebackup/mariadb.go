@@ -112,7 +112,7 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	inspect := xbstream.NewInspector(xbstream.Mbstream, slices.Concat(binlogInfo, checkpoints, toolInfo, serverConf)...)
 	inspect.Removed = func(path string) []string { return definitions(j.datadir, path) }
 	inspect.Head = ariaHead
-	program, others := m.program(j), newOthers(j.datadir)
+	program, others := m.program(j), newOthers(j.datadir, j.server.otherDirectories())
 	program.line, inspect.Content = others.line, others.content
 	err = program.run(ctx, io.MultiWriter(inspect, w))
 	others.settle()
@@ -122,9 +122,14 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	if err := inspect.Close(); err != nil {
 		return Info{}, m.failed(j, err)
 	}
-	lost, torn, err := others.check(inspect)
+	torn, err := others.check(inspect)
 	if err != nil {
 		return Info{}, m.failed(j, err)
+	}
+	lost, uncopied := others.renames.absent(others.files, inspect)
+	lost, stray, err := m.stray(ctx, j, lost)
+	if err != nil {
+		return Info{}, err
 	}
 	lost, old := append(lost, inspect.Missing()...), append(others.redone, outdated(j.datadir, inspect.Heads())...)
 	if err := m.whole(j, lost, old, torn); err != nil {
@@ -136,6 +141,7 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, m.failed(j, err)
 	}
 	info.Consistent = consistent
+	info.UncopiedFiles = shown(append(uncopied, stray...))
 	info.File = j.server.binlogFile(info.Source.File)
 	return info, nil
 }

@@ -30,12 +30,15 @@ import (
 // others follows the files of tables that are not InnoDB's through a copy.
 type others struct {
 	datadir string
+	except  []string // directories in it that are no databases
 	seed    maphash.Seed
 
-	copied map[string]*sum // by the stream, of tables that are not Aria's either
+	copied  map[string]*sum // by the stream, of tables that are not Aria's either
+	renames renames         // by the stream, of tablespaces
 
 	flushed map[string]stamp // when the copy of them began
 	blocked map[string]stamp // when nothing could change any more
+	files   []string         // then, of all databases
 	redone  []string         // tables of Aria that were optimized or repaired
 	changed map[string]*sum  // then, of those that had changed meanwhile
 	summing sync.WaitGroup
@@ -56,8 +59,8 @@ type sum struct {
 	broken bool // the bytes did not come in order
 }
 
-func newOthers(datadir string) *others {
-	return &others{datadir: datadir, seed: maphash.MakeSeed(), copied: map[string]*sum{}, changed: map[string]*sum{}}
+func newOthers(datadir string, except []string) *others {
+	return &others{datadir: datadir, except: except, seed: maphash.MakeSeed(), copied: map[string]*sum{}, renames: renames{}, changed: map[string]*sum{}}
 }
 
 // line looks at a line of the tool's log.
@@ -70,6 +73,9 @@ func (o *others) line(s string) {
 		if o.blocked, o.err = o.stamps(); o.err != nil {
 			return
 		}
+		if o.files, o.err = databaseFiles(o.datadir, o.except); o.err != nil {
+			return
+		}
 		if o.redone, o.err = redone(filepath.Join(o.datadir, "ddl.log")); o.err != nil {
 			return
 		}
@@ -77,8 +83,14 @@ func (o *others) line(s string) {
 	}
 }
 
-// settle waits until nothing is read any more.
-func (o *others) settle() { o.summing.Wait() }
+// settle waits until nothing is read any more. Where the tool did not say when definitions were blocked, the databases are as
+// they are now.
+func (o *others) settle() {
+	o.summing.Wait()
+	if o.err == nil && o.blocked == nil {
+		o.files, o.err = databaseFiles(o.datadir, o.except)
+	}
+}
 
 // stamps returns those of the files of each table.
 func (o *others) stamps() (map[string]stamp, error) {
@@ -160,6 +172,7 @@ func redone(log string) ([]string, error) {
 
 // content sums the bytes of a file of the stream.
 func (o *others) content(path string, p []byte, at uint64) {
+	o.renames.content(path, p)
 	if !followed(path) || ofAria(path) {
 		return
 	}
@@ -227,22 +240,21 @@ func (o *others) same(path string) bool {
 	return a != nil && b != nil && !a.broken && a.size == b.size && a.hash.Sum64() == b.hash.Sum64()
 }
 
-// check compares a whole copy with what was seen, once that is settled.
-func (o *others) check(stream *xbstream.Inspector) (lost, torn []string, err error) {
+// check returns the tables of which a whole copy differs from what was seen, once that is settled.
+func (o *others) check(stream *xbstream.Inspector) (torn []string, err error) {
 	if o.err != nil {
-		return nil, nil, fmt.Errorf("look at the tables that are not InnoDB's: %w", o.err)
+		return nil, fmt.Errorf("look at the files of tables: %w", o.err)
 	}
 	for path, now := range o.blocked {
 		there, again := stream.Has(path)
 		switch before, known := o.flushed[path]; {
-		case !there:
-			lost = append(lost, path)
+		case !there: // among all files
 		case o.flushed == nil || again || ofAria(path) || known && before == now || o.same(path):
 		default:
 			torn = append(torn, path)
 		}
 	}
-	return lost, torn, nil
+	return torn, nil
 }
 
 // torn is the error of a copy with tables that were written to while they were copied.

@@ -450,3 +450,12 @@ func TestPlanBaseOfLeftBranch(t *testing.T) {
 		t.Errorf("on the branch that was left: %+v, %v", old, err)
 	}
 }
+
+// TestUncopiedFiles: a plan names what the base backup lacks, whatever its names hold.
+func TestUncopiedFiles(t *testing.T) {
+	p := &Plan{base: &catalog.Base{ID: "b1", UncopiedFiles: []string{"d/data.csv", "d/\x1b[2J"}}}
+	p.warnOfEmpty()
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], `base backup b1 lacks files`) || !strings.Contains(p.Warnings[0], `"d/data.csv", "d/\x1b[2J"`) {
+		t.Errorf("%q", p.Warnings)
+	}
+}

@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -116,4 +117,17 @@ func (p *Plan) warnOfEmpty() {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("base backup %s holds no rows of %d tables, and changes of their rows in the log are passed over: %s",
 			p.base.ID, len(list), some(list)))
 	}
+	if list := p.base.UncopiedFiles; len(list) > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("base backup %s lacks files that lay in the databases' directories, as no tool copies them: %s; a table that is made of one is not restored",
+			p.base.ID, some(inQuotes(list))))
+	}
+}
+
+// inQuotes writes names of files that may hold anything.
+func inQuotes(list []string) []string {
+	quoted := make([]string, len(list))
+	for i, name := range list {
+		quoted[i] = strconv.Quote(name)
+	}
+	return quoted
 }

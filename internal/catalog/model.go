@@ -262,6 +262,7 @@ type Base struct {
 	Writer        string
 	CreatedBy     string
 	EmptyTables   []string
+	UncopiedFiles []string `json:",omitempty"` // of the primary's databases, which no engine copies, by their paths in the data directory
 	KeepUntil     time.Time
 }
 

@@ -267,7 +267,7 @@ func baseToWire(b *Base) *pb.Base {
 		PositionMax: positionToWire(b.PositionMax), SourceFile: b.Source.File, SourceOffset: b.Source.Offset,
 		Segment: b.Segment, FromLsn: b.FromLSN, ToLsn: b.ToLSN, ServerVariables: b.Variables,
 		PlainBytes: uint64(b.PlainBytes), Started: stamp(b.Started), Finished: stamp(b.Finished),
-		Consistent: stamp(b.Consistent), Writer: b.Writer, CreatedBy: b.CreatedBy, EmptyTables: b.EmptyTables,
+		Consistent: stamp(b.Consistent), Writer: b.Writer, CreatedBy: b.CreatedBy, EmptyTables: b.EmptyTables, UncopiedFiles: b.UncopiedFiles,
 		KeepUntil: stamp(b.KeepUntil)}
 	for _, p := range b.Parts {
 		m.Parts = append(m.Parts, &pb.Part{Number: p.Number, PlainBytes: uint64(p.PlainBytes),
@@ -284,7 +284,7 @@ func baseFromWire(m *pb.Base) (*Base, error) {
 		Source: binlog.Point{File: m.SourceFile, Offset: m.SourceOffset}, Segment: m.Segment, FromLSN: m.FromLsn,
 		ToLSN: m.ToLsn, Variables: m.ServerVariables, PlainBytes: int64(m.PlainBytes), Started: unstamp(m.Started),
 		Finished: unstamp(m.Finished), Consistent: unstamp(m.Consistent), Writer: m.Writer, CreatedBy: m.CreatedBy,
-		EmptyTables: m.EmptyTables, KeepUntil: unstamp(m.KeepUntil)}
+		EmptyTables: m.EmptyTables, UncopiedFiles: m.UncopiedFiles, KeepUntil: unstamp(m.KeepUntil)}
 	for _, p := range m.Parts {
 		b.Parts = append(b.Parts, Part{Number: p.Number, PlainBytes: int64(p.PlainBytes),
 			PlainSHA256: r.get(p.PlainSha256), Stored: storedFromWire(p.Stored, &r)})

@@ -277,6 +277,37 @@ func missingPrivileges(grants []string, needed [][]string) (missing []string) {
 	return missing
 }
 
+// uncopied names the files of databases that no base backup will hold.
+func (c *checker) uncopied(ctx context.Context, engine basebackup.Engine) {
+	lister, ok := engine.(interface {
+		Uncopied(ctx context.Context) ([]string, error)
+	})
+	if !ok {
+		return
+	}
+	files, err := lister.Uncopied(ctx)
+	switch {
+	case err != nil:
+		c.warn("files", fault.HintOf(err), "what no base backup will hold cannot be told: %v", err)
+	case len(files) > 0:
+		c.warn("files", "Copy them by other means if a table is made of one (as those of CONNECT are), and remove what is not needed.",
+			"%s in the databases' directories will be in no base backup, as mariadb-backup does not copy them: %s", counted(len(files), "file"), fewOf(files))
+	}
+}
+
+// fewOf shows some of many names, which may hold anything.
+func fewOf(names []string) string {
+	const most = 5
+	shown := make([]string, 0, most+1)
+	for _, name := range names[:min(most, len(names))] {
+		shown = append(shown, strconv.Quote(name))
+	}
+	if n := len(names) - most; n > 0 {
+		shown = append(shown, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(shown, ", ")
+}
+
 // programs checks what base backups and restores on this machine take.
 func (c *checker) programs(ctx context.Context, host config.Address, s *replica.Server) {
 	which, _ := engineFor(c.cl, s.Flavor) // the engine says what is wrong with it
@@ -291,6 +322,7 @@ func (c *checker) programs(ctx context.Context, host config.Address, s *replica.
 			config.EngineMariaDB:    "the data directory can be read, and mariadb-backup is of the server's version",
 			config.EngineClone:      "the server can be cloned from here",
 			config.EngineXtraBackup: "the data directory can be read, and xtrabackup is of the server's version"}[which])
+		c.uncopied(ctx, engine)
 	}
 	if c.cl.Base.Schedule.Never() {
 		c.warn("schedule", "Set clusters."+c.cl.Name+".base.schedule, for instance to \"0 3 * * *\".",

@@ -1325,6 +1325,7 @@ type Base struct {
 	CreatedBy       string                 `protobuf:"bytes,25,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	EmptyTables     []string               `protobuf:"bytes,26,rep,name=empty_tables,json=emptyTables,proto3" json:"empty_tables,omitempty"` // tables the engine leaves empty
 	KeepUntil       *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=keep_until,json=keepUntil,proto3" json:"keep_until,omitempty"`
+	UncopiedFiles   []string               `protobuf:"bytes,28,rep,name=uncopied_files,json=uncopiedFiles,proto3" json:"uncopied_files,omitempty"` // of the primary's databases, which the engine does not copy
 	ManifestSha256  string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1545,6 +1546,13 @@ func (x *Base) GetEmptyTables() []string {
 func (x *Base) GetKeepUntil() *timestamppb.Timestamp {
 	if x != nil {
 		return x.KeepUntil
+	}
+	return nil
+}
+
+func (x *Base) GetUncopiedFiles() []string {
+	if x != nil {
+		return x.UncopiedFiles
 	}
 	return nil
 }
@@ -2232,7 +2240,7 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x128\n" +
 	"\bsegments\x18\x02 \x03(\v2\x1c.tidemark.archive.v1.SegmentR\bsegments\x12\x16\n" +
 	"\x06packed\x18P \x01(\fR\x06packed\x12'\n" +
-	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xc0\t\n" +
+	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\"\xe7\t\n" +
 	"\x04Base\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
 	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x0e\n" +
@@ -2268,7 +2276,8 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"created_by\x18\x19 \x01(\tR\tcreatedBy\x12!\n" +
 	"\fempty_tables\x18\x1a \x03(\tR\vemptyTables\x129\n" +
 	"\n" +
-	"keep_until\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\tkeepUntil\x12'\n" +
+	"keep_until\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\tkeepUntil\x12%\n" +
+	"\x0euncopied_files\x18\x1c \x03(\tR\runcopiedFiles\x12'\n" +
 	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\x1aB\n" +
 	"\x14ServerVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
