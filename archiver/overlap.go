@@ -53,7 +53,7 @@ func (v *overlap) feed(ev *binlog.Event, src Source) (fed, error) {
 	if !v.begun {
 		format := src.Format()
 		sameName := format.ServerID == v.r.ServerID && ev.File == v.r.From.File
-		v.files = sameName && format.Fingerprint() == v.r.format
+		v.files = sameName && format.Fingerprint() == v.r.Format
 		switch {
 		case sameName && !v.files:
 			return dropped, v.diverged(ev, errors.New("the file is another one of the same name"))

@@ -38,8 +38,8 @@ type Resume struct {
 	Other    bool   // the caller asked another server for what follows Reached
 	Next     bool   // the caller asked for the beginning of the next file: that of From ends at Reached
 	tail     catalog.Tail
-	tailTime time.Time // commit time of the last transaction
-	format   catalog.Digest
+	tailTime time.Time      // commit time of the last transaction
+	Format   catalog.Digest // of the file of From, as its description gives it
 }
 
 // Resume returns where the binlog has to be requested from: one transaction back, so that its bytes
@@ -76,7 +76,7 @@ func (a *Archiver) Resume(ctx context.Context) (Resume, error) {
 	}
 	r := Resume{From: binlog.Point{File: seg.Source.File, Offset: seg.Tail.Offset}, After: seg.Tail.Before.GTID,
 		Reached: a.mstate.Clone(), Safe: safe,
-		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: *seg.Tail, tailTime: seg.Commit.Last, format: seg.Source.Format}
+		ServerID: seg.Source.ServerID, UUID: seg.Source.ServerUUID, tail: *seg.Tail, tailTime: seg.Commit.Last, Format: seg.Source.Format}
 	if path == "" {
 		return r, nil
 	}

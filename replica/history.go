@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/client"
@@ -51,6 +53,19 @@ func ReadHistory(conn *client.Conn, flavor gtid.Flavor) (*History, error) {
 
 // Applied is what a MariaDB server has applied as a replica.
 func (h *History) Applied() gtid.Position { return h.applied }
+
+// Beyond lists what a MariaDB server has in its binlog of another server, by that one's ID, behind what it has applied as a replica
+// in the same domain: the last transaction of each such domain. A replica has none, nor has one that was promoted.
+func (h *History) Beyond(server uint32) []gtid.GTID {
+	var list []gtid.GTID
+	for w, seq := range h.binlog {
+		if applied, known := h.applied[w.domain]; known && w.server == server && seq > applied.Seq {
+			list = append(list, gtid.GTID{Domain: w.domain, Server: w.server, Seq: seq})
+		}
+	}
+	slices.SortFunc(list, func(a, b gtid.GTID) int { return cmp.Compare(a.Domain, b.Domain) })
+	return list
+}
 
 // Without returns of a set, or of a list of GTIDs, what the server does not have.
 func (h *History) Without(list []string) ([]string, error) {

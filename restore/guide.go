@@ -37,7 +37,8 @@ func guides(p *Plan) []Guide {
 	}
 	all := []Guide{
 		{For: forPrimary, Text: "To be the primary: let nothing write to the old one any more, and if this server replicates from it, wait until it has caught up or the old one is lost. " +
-			"Then switch on the scheduled events that are to run.",
+			"Where log_bin of its configuration names files outside of its data directory, move those of the old server away before its first start, " +
+			"and give it a server_id that no other has: the old binlog holds what was undone here. Then switch on the scheduled events that are to run.",
 			Statements: promote},
 		{For: forArchive, Text: fmt.Sprintf("To go on archiving it as cluster %s: make it the primary as above, set the cluster's hosts to this server and go on. "+
 			"If it lacks transactions that are archived, a new timeline begins after fork_grace, with a base backup of its own when one is due; what was archived before can still be restored.", p.Cluster),

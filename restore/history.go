@@ -145,6 +145,8 @@ func gapBefore(t *catalog.Timeline) error {
 		return expiredBehind(t, fmt.Sprintf("its log where timeline %d begins", t.Number))
 	case t.Skipped > 0:
 		why = "the archive is a copy of a part of another one"
+	case t.Reason == "restore":
+		why = "the primary was restored, and went on with the binlog that the one before it had left"
 	case t.Reason == "gap":
 		why = "binlogs were purged before they were archived"
 	}

@@ -23,6 +23,7 @@ const (
 	reasonFork  = "failover" // a primary lacks transactions that are archived
 	reasonReset = "reset"    // a primary has another history altogether
 	reasonGap   = "gap"      // what comes next was purged before it was archived
+	reasonKept  = "restore"  // a primary was restored, and has kept the binlog of the one before
 )
 
 // parting is the end of a session: the log cannot go on on its timeline.
@@ -47,7 +48,7 @@ func isParting(err error) bool {
 func (c *cluster) apart(reason string, host config.Address, err error) error {
 	lacking := replica.Lacking(err)
 	switch {
-	case reason == reasonGap:
+	case reason == reasonGap, reason == reasonKept:
 	case len(lacking) == 1:
 		host = c.cfg.Hosts[lacking[0]]
 	case len(lacking) > 1:
@@ -88,7 +89,7 @@ func (c *cluster) part(ctx context.Context, p *parting) error {
 	t := &catalog.Timeline{Number: c.timeline.Number + 1, Parent: parent, ParentSegment: fork.Segment, ParentBodyOffset: fork.BodyOffset,
 		Position: fork.Position, Seed: fork.Seed, Reason: reason, Created: c.o.Clock.Now(), Abandoned: fork.Abandoned}
 	if reason != reasonFork {
-		start, err := replica.StartPosition(conn, server.Flavor)
+		start, err := startOf(conn, server.Flavor, reason)
 		if err != nil {
 			return err
 		}
@@ -107,6 +108,15 @@ func (c *cluster) part(ctx context.Context, p *parting) error {
 		zap.String("reason", reason), zap.Stringer("host", p.host), zap.String("position", fork.Position.GTID), zap.Uint64("segment", fork.Segment),
 		zap.Strings("abandoned", t.Abandoned[:min(len(t.Abandoned), 10)]), zap.Error(p.err))
 	return nil
+}
+
+// startOf is the GTID position at which the log of a timeline begins that does not go on from its parent.
+func startOf(conn *client.Conn, flavor gtid.Flavor, reason string) (string, error) {
+	if reason != reasonKept {
+		return replica.StartPosition(conn, flavor)
+	}
+	_, position, err := replica.Position(conn, flavor) // at about the beginning of the newest file
+	return position, err
 }
 
 // mayPart checks that a host is a primary whose history may be taken for the cluster's.
@@ -179,8 +189,8 @@ func (c *cluster) fork(ctx context.Context, o replica.Options, conn *client.Conn
 	switch {
 	case err != nil:
 		return 0, nil, "", err
-	case p.reason == reasonGap:
-		return apart(reasonGap)
+	case p.reason == reasonGap, p.reason == reasonKept:
+		return apart(p.reason)
 	case last == nil && !c.timeline.Continues():
 		return apart(reasonReset)
 	}

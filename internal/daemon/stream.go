@@ -69,6 +69,8 @@ func (c *cluster) stream(ctx context.Context) error {
 		switch {
 		case errors.Is(err, archiver.ErrSpool):
 			return err
+		case errors.Is(err, errKept): // that will not change
+			return c.apart(reasonKept, c.tried(), err)
 		case errors.Is(err, errMoved), errors.Is(err, errDrained):
 			c.log.Info("connecting anew", zap.Error(err))
 			on = course{}
@@ -255,6 +257,9 @@ func (c *cluster) connect(ctx context.Context, on course) error {
 	src, err := replica.Open(ctx, o, func(s *replica.Server) (replica.Request, error) {
 		r, err := c.request(ctx, o, s, &resume, on)
 		if err == nil && resume.Other {
+			err = c.kept(ctx, o, s, &resume)
+		}
+		if err == nil && resume.Other {
 			r.After, err = c.goOnAfter(ctx, o, resume.Reached, on)
 		}
 		return r, err
@@ -319,7 +324,8 @@ func (c *cluster) start(ctx context.Context, o replica.Options) (binlog.Point, e
 		return binlog.Point{}, err
 	}
 	file := files[0].File
-	if c.cfg.Start == config.StartNow && c.timeline.Parent == 0 {
+	// The files before are those of the server before, or of the time before the timeline's first base backup.
+	if c.timeline.Reason == reasonKept || c.cfg.Start == config.StartNow && c.timeline.Parent == 0 {
 		file = files[len(files)-1].File
 	}
 	return binlog.Point{File: file, Offset: uint64(len(binlog.Magic))}, nil
