@@ -122,6 +122,10 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 	if err := inspect.Close(); err != nil {
 		return Info{}, m.failed(j, err)
 	}
+	info, err := m.info(j, inspect)
+	if err != nil {
+		return Info{}, m.failed(j, err)
+	}
 	torn, err := others.check(inspect)
 	if err != nil {
 		return Info{}, m.failed(j, err)
@@ -136,10 +140,6 @@ func (m *MariaDB) Stream(ctx context.Context, w io.Writer) (Info, error) {
 		return Info{}, err
 	}
 	consistent := m.Clock.Now().Add(j.server.ahead)
-	info, err := m.info(j, inspect)
-	if err != nil {
-		return Info{}, m.failed(j, err)
-	}
 	info.Consistent = consistent
 	info.UncopiedFiles = shown(append(uncopied, stray...))
 	info.File = j.server.binlogFile(info.Source.File)

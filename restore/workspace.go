@@ -88,11 +88,15 @@ func (w *workspace) claim() error {
 	if err != nil || !occupied {
 		return err
 	}
-	if w.left = w.ours(); !w.left {
-		return fault.New(fault.TargetNotEmpty, "restore into", w.target, errors.New("it is not empty, and nothing there tells that a restore was interrupted")).
-			WithHint("Choose another directory, or move away what is in this one.")
+	if w.left = w.ours(); w.left {
+		return nil
 	}
-	return nil
+	if w.state.Step == stepDone && w.state.Target == w.target {
+		return fault.New(fault.TargetNotEmpty, "restore into", w.target, errors.New("it holds a restore that is complete")).
+			WithHint("Nothing is left to do: start a server on it. To restore anew, choose another directory, or move away what is in this one.")
+	}
+	return fault.New(fault.TargetNotEmpty, "restore into", w.target, errors.New("it is not empty, and nothing there tells that a restore was interrupted")).
+		WithHint("Choose another directory, or move away what is in this one.")
 }
 
 // outlive waits until no program runs any more that an interrupted restore had started. They end with the
