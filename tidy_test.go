@@ -19,10 +19,10 @@ var layers = [][]string{
 	{"internal/cli"},
 	{"internal/daemon"},
 	{"replica", "archiver", "basebackup", "restore", "internal/verify", "internal/transfer", "internal/compact", "internal/expire", "internal/lease"},
-	{"internal/catalog"},
+	{"internal/catalog", "internal/barrier"},
 	{"internal/binlog", "storage", "storage/cloud", "storage/file", "storage/s3", "storage/gcs", "storage/azure", "internal/seal", "internal/clone", "internal/xbstream", "internal/mysqld"},
 	{"proto/archive", "proto/status", "internal/config", "internal/durable", "internal/walltime", "internal/variables"},
-	{"internal/fault", "internal/gtid", "internal/clock", "internal/keys", "internal/failpoint", "internal/ordered", "internal/confine", "internal/zone"},
+	{"internal/fault", "internal/gtid", "internal/clock", "internal/keys", "internal/failpoint", "internal/ordered", "internal/confine", "internal/zone", "internal/sqltext"},
 }
 
 // sideways are the imports allowed inside one row.

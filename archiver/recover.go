@@ -35,6 +35,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 	if err := a.agree(ctx, t, archived); err != nil {
 		return err
 	}
+	a.stats.Barrier = a.state.Barrier
 	if t.Continues() { // its log begins where it leaves the parent's
 		if a.mstate, err = t.Position.LogState(a.o.Catalog.Cluster.Flavor); err != nil {
 			return err
@@ -63,6 +64,7 @@ func (a *Archiver) recover(ctx context.Context) error {
 			return err
 		}
 		a.queue = append(a.queue, &sealed{seg: seg, path: a.path(n, "binlog")})
+		a.noteBarrierLocked(seg.Last, seg.Barriers)
 		a.last = seg
 	}
 	if a.last != nil {
@@ -212,6 +214,7 @@ func (a *Archiver) reopen(number uint64) error {
 	}
 	o.synced = o.boundary()
 	a.next = o.end()
+	a.noteBarrierLocked(o.number, o.tally.barriers)
 	return nil
 }
 

@@ -24,6 +24,7 @@ type state struct {
 	Archived uint64         // number of the last archived segment
 	Chain    catalog.Digest // chain digest after it
 	Head     uint64         // sequence number of the last head of Timeline that was put
+	Barrier  *Barrier       // the newest in what was archived
 }
 
 type stateFile struct {
@@ -33,6 +34,8 @@ type stateFile struct {
 	Archived uint64 `json:"archived"`
 	Chain    string `json:"chain"`
 	Head     uint64 `json:"head"` // absent in what earlier versions wrote
+
+	Barrier *Barrier `json:"barrier,omitempty"`
 }
 
 const stateName = "state.json"
@@ -69,12 +72,12 @@ func readState(fsys durable.FS, dir string) (*state, error) {
 		return nil, fault.New(fault.Integrity, "read", f.Name(), err).
 			WithHint("The file is written whole or not at all, so it was damaged from outside: restore it, or remove the spool when its segments are archived.")
 	}
-	return &state{Writer: file.Writer, Timeline: file.Timeline, Archived: file.Archived, Chain: catalog.Digest(chain), Head: file.Head}, nil
+	return &state{Writer: file.Writer, Timeline: file.Timeline, Archived: file.Archived, Chain: catalog.Digest(chain), Head: file.Head, Barrier: file.Barrier}, nil
 }
 
 func (s *state) save(fsys durable.FS, dir string) error {
 	data, err := json.MarshalIndent(stateFile{Version: 1, Writer: s.Writer, Timeline: s.Timeline, Archived: s.Archived,
-		Chain: hex.EncodeToString(s.Chain[:]), Head: s.Head}, "", " ")
+		Chain: hex.EncodeToString(s.Chain[:]), Head: s.Head, Barrier: s.Barrier}, "", " ")
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type Stats struct {
 	Acks                 uint64        // acknowledgements sent
 	Syncs                uint64        // of files and directories of the spool
 	Head                 *catalog.Head // last written
+	Barrier              *Barrier      // the newest that this archiver has seen, since the spool was begun; nil if there was none
 }
 
 // Stats returns a copy.

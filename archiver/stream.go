@@ -222,7 +222,7 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 	if err := o.write(ev.Data); err != nil {
 		return err
 	}
-	body, events := src.Body(ev), o.tally.events
+	body, events, barriers := src.Body(ev), o.tally.events, len(o.tally.barriers)
 	if err := a.checkListed(ev, body); err != nil {
 		return err
 	}
@@ -241,6 +241,7 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 		return nil
 	}
 	a.stats.ReceivedEvents += o.tally.events - events
+	a.noteBarrierLocked(o.number, o.tally.barriers[barriers:])
 	if ev.End {
 		a.stats.ReceivedTransactions++
 		a.stats.Received.Commit = o.tally.commit.Last

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tidemark/internal/barrier"
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/gtid"
@@ -19,6 +20,7 @@ type tally struct {
 	transactions uint64
 	servers      []uint32
 	commit       catalog.TimeRange
+	barriers     []catalog.Barrier // catalog.MostBarriers at most
 
 	// The last transaction: what a reconnect asks for again.
 	gtid gtid.GTID
@@ -37,6 +39,7 @@ type pending struct {
 	commit  time.Time
 	at      uint64 // where its transaction begins in the body
 	open    bool
+	barrier *catalog.Barrier // the first one
 }
 
 // add counts one event or fragment, and brings state forward at the end of a transaction. It
@@ -50,6 +53,12 @@ func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary 
 		}
 		if ev.Begin {
 			p.gtid, p.commit, p.at = ev.GTID, ev.CommitTime(), t.body+p.bytes
+		}
+		if kind, what := barrier.Find(ev, body); kind != "" && p.barrier == nil {
+			p.barrier = &catalog.Barrier{Kind: string(kind), Offset: ev.Offset, Time: ev.Time(), What: what}
+			if ev.Open || ev.End {
+				p.barrier.GTID = ev.GTID.String()
+			}
 		}
 		listed, err := binlog.ListedState(ev, body)
 		if err != nil {
@@ -72,6 +81,9 @@ func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary 
 	}
 	t.body += p.bytes
 	t.events += p.events
+	if p.barrier != nil && len(t.barriers) < catalog.MostBarriers {
+		t.barriers = append(t.barriers, *p.barrier)
+	}
 	for _, id := range p.servers {
 		if !slices.Contains(t.servers, id) {
 			t.servers = append(t.servers, id)
@@ -123,6 +135,7 @@ func (t *tally) fill(s *catalog.Segment, after *gtid.State) {
 	s.Transactions = t.transactions
 	s.ServerIDs = slices.Sorted(slices.Values(t.servers))
 	s.Commit = t.commit
+	s.Barriers = t.barriers
 	s.Source.End = s.Source.Start + t.body
 	s.Tail = &catalog.Tail{GTID: t.gtid.String(), Offset: s.Source.Start + t.at, Bytes: t.body - t.at,
 		Before: catalog.PositionOf(t.tailState(after))}

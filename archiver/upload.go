@@ -203,6 +203,9 @@ func (a *Archiver) archivedTo(seg *catalog.Segment) error {
 	defer a.mu.Unlock()
 	next := *a.state
 	next.Archived, next.Chain = seg.Last, seg.ChainAfter
+	if n := len(seg.Barriers); n > 0 {
+		next.Barrier = &Barrier{Barrier: seg.Barriers[n-1], Timeline: seg.Timeline, Segment: seg.Last}
+	}
 	if err := next.save(a.o.FS, a.o.Dir); err != nil {
 		return a.fail("record progress in", err)
 	}

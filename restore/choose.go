@@ -57,6 +57,7 @@ func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroun
 	if len(h.bases) == 0 {
 		why = errors.New("there is no base backup")
 	}
+	var across error // from the newest of the base backups between which and the stop a barrier lies
 	for k := range h.basesToTry() {
 		b := h.bases[k]
 		n, ok := h.find(b.Timeline, b.Segment)
@@ -80,7 +81,16 @@ func (h *history) chooseBase(ctx context.Context, t Target, i int, stop *surroun
 				b.Consistent.UTC().Format(time.RFC3339Nano))
 			continue
 		}
+		if b, s := h.barrierBetween(c.i, c.offset, spot{i, stop.boundary}); b != nil {
+			if across == nil {
+				across = h.atBarrier(t, c.base, b, s)
+			}
+			continue
+		}
 		return c, nil
+	}
+	if across != nil {
+		return nil, across
 	}
 	return nil, h.unreachable(t, h.before(i, why))
 }

@@ -29,6 +29,7 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 	if len(h.bases) == 0 {
 		why = errors.New("there is no base backup")
 	}
+	var across error // from the newest of the base backups between which and the stop a barrier lies
 	r := h.stretchOf(i)
 	for k := range h.basesToTry() {
 		b := h.bases[k]
@@ -80,7 +81,17 @@ func (h *history) chooseMySQL(t Target, i int, stop *surroundings) (*chosen, err
 				break
 			}
 		}
-		return &chosen{base: b, i: first, offset: h.segments[first].Source.Start, position: least, unlogged: unlogged}, nil
+		c := &chosen{base: b, i: first, offset: h.segments[first].Source.Start, position: least, unlogged: unlogged}
+		if b, s := h.barrierBetween(n, c.base.Source.Offset, spot{i, stop.boundary}); b != nil {
+			if across == nil {
+				across = h.atBarrier(t, c.base, b, s)
+			}
+			continue
+		}
+		return c, nil
+	}
+	if across != nil {
+		return nil, across
 	}
 	return nil, h.unreachable(t, h.before(i, why))
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tidemark/internal/binlog"
+	"tidemark/internal/sqltext"
 )
 
 // Some tables have rows on the primary and none on the private server: those of the engine MEMORY, whose rows no server keeps
@@ -186,7 +187,7 @@ func (e *emptied) statement(db, text string) (read subject, reads bool) {
 
 // statementReader reads a statement. Before it MariaDB may have settings that are for it alone.
 func statementReader(db, text string, most int) *reader {
-	list := lex(text, most)
+	list := sqltext.Lex(text, most)
 	r := &reader{db, list}
 	if !r.take("SET") || !r.take("STATEMENT") {
 		return &reader{db, list}
@@ -224,7 +225,7 @@ func (e *emptied) create(r *reader) (read subject, reads bool) {
 	if ok && isNew {
 		e.forget(made)
 	}
-	if !slices.ContainsFunc(r.list, func(t token) bool { return t.kind == word && strings.EqualFold(t.text, "SELECT") }) {
+	if !slices.ContainsFunc(r.list, func(t sqltext.Token) bool { return t.Kind == sqltext.Word && strings.EqualFold(t.Text, "SELECT") }) {
 		return read, false
 	}
 	return e.reads(r.db, r.list)
@@ -333,17 +334,17 @@ func (e *emptied) deleted(db string, r *reader) (subject, bool) {
 }
 
 // reads reports whether a statement names one of the tables but as the only one that it writes to.
-func (e *emptied) reads(db string, list []token) (read subject, reads bool) {
+func (e *emptied) reads(db string, list []sqltext.Token) (read subject, reads bool) {
 	writes := (&reader{db, list}).target()
 	for i, t := range list {
-		if t.kind != word && t.kind != name {
+		if t.Kind != sqltext.Word && t.Kind != sqltext.Name {
 			continue
 		}
 		in := db
-		if i > 1 && list[i-1] == (token{symbol, "."}) {
-			in = list[i-2].text
+		if i > 1 && list[i-1] == (sqltext.Token{Kind: sqltext.Symbol, Text: "."}) {
+			in = list[i-2].Text
 		}
-		found := e.key(in, t.text)
+		found := e.key(in, t.Text)
 		if e.tables[found] && (writes == nil || e.key(writes.db, writes.name) != found) {
 			return found, true
 		}

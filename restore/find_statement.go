@@ -12,6 +12,7 @@ import (
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/fault"
+	"tidemark/internal/sqltext"
 )
 
 // pattern is a statement as somebody remembers it: its verb, and what it is about.
@@ -55,11 +56,11 @@ func BeforeStatement(text string, until time.Time) (Target, error) {
 }
 
 // words shows the beginning of what is not understood.
-func words(list []token) string {
+func words(list []sqltext.Token) string {
 	const few = 6
 	var all []string
 	for _, t := range list[:min(few, len(list))] {
-		all = append(all, t.text)
+		all = append(all, t.Text)
 	}
 	if len(list) > few {
 		all = append(all, "…")

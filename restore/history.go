@@ -26,6 +26,7 @@ type history struct {
 	bases     []*catalog.Base // ascending by place
 	preferred int             // index of the one to be tried first; negative: none is
 	chosen    *chosen         // by a plan that this is for; nil before
+	leftOut   map[gtid.GTID]bool
 	head      *catalog.Head
 	broken    error // why the log cannot be read on after its last segment; nil at its proper end
 	warnings  []string

@@ -156,6 +156,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 	if err := h.leaveOut(ctx, p, o.Exclude, stop.spot); err != nil {
 		return nil, err
 	}
+	h.leftOut = p.excluded
 	h.passOver(p, o.Damaged)
 	h.prefer(o.Base)
 	if err := p.fill(ctx, h, o.Target, stop.spot); err != nil {

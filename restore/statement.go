@@ -3,103 +3,17 @@ package restore
 import (
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"tidemark/internal/sqltext"
 )
-
-// token is a word, a quoted name or text, or a character of a statement.
-type token struct {
-	kind tokenKind
-	text string // unquoted
-}
-
-type tokenKind int
-
-const (
-	word    tokenKind = iota
-	name              // in backticks
-	literal           // in single or double quotes
-	symbol
-)
-
-// lex splits a statement, without its comments, into so many tokens at most. What stands in a comment for servers
-// only, /*!50017 DEFINER=... */, is part of the statement.
-func lex(text string, most int) []token {
-	var list []token
-	for len(list) < most {
-		text = strings.TrimLeftFunc(text, unicode.IsSpace)
-		switch {
-		case text == "":
-			return list
-		case strings.HasPrefix(text, "/*!"), strings.HasPrefix(text, "/*M!"):
-			_, text, _ = strings.Cut(text, "!")
-			text = strings.TrimLeft(text, "0123456789")
-			continue
-		case strings.HasPrefix(text, "*/"):
-			text = text[2:]
-			continue
-		case strings.HasPrefix(text, "/*"):
-			var ok bool
-			if _, text, ok = strings.Cut(text, "*/"); !ok {
-				return list
-			}
-			continue
-		case text[0] == '#', text == "--", strings.HasPrefix(text, "--") && unicode.IsSpace(rune(text[2])):
-			_, text, _ = strings.Cut(text, "\n")
-			continue
-		}
-		t, n := first(text)
-		list, text = append(list, t), text[n:]
-	}
-	return list
-}
-
-// first reads the token that a text begins with, and its length.
-func first(text string) (token, int) {
-	switch text[0] {
-	case '`':
-		return quoted(name, text)
-	case '\'', '"':
-		return quoted(literal, text)
-	}
-	end := strings.IndexFunc(text, func(r rune) bool { return r != '_' && r != '$' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	switch {
-	case end < 0:
-		return token{word, text}, len(text)
-	case end == 0:
-		_, n := utf8.DecodeRuneInString(text)
-		return token{symbol, text[:n]}, n
-	}
-	return token{word, text[:end]}, end
-}
-
-// quoted reads a token in the quotes that a text begins with. A text that is cut off ends it.
-func quoted(kind tokenKind, text string) (token, int) {
-	q := text[0]
-	var b strings.Builder
-	i := 1
-	for ; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case c == '\\' && kind != name && i+1 < len(text):
-			i++
-		case c == q && i+1 < len(text) && text[i+1] == q:
-			i++
-		case c == q:
-			return token{kind, b.String()}, i + 1
-		}
-		b.WriteByte(text[i])
-	}
-	return token{kind, b.String()}, i
-}
 
 // deed is what a statement does, as far as it can be asked for: its verb in one form, whichever it was written in,
 // and what it is about.
 type deed struct {
 	verb  string // in capitals: "DROP TABLE"; "" of a statement that is none of these
 	about []subject
-	grant *grant  // of GRANT and REVOKE
-	rest  []token // what follows, and is not understood
+	grant *grant          // of GRANT and REVOKE
+	rest  []sqltext.Token // what follows, and is not understood
 }
 
 // subject is what a statement is about.
@@ -136,20 +50,20 @@ type grant struct {
 // reader reads tokens.
 type reader struct {
 	db   string // the default one
-	list []token
+	list []sqltext.Token
 }
 
 // peek is the next word in capitals; "" if there is none, or if it is no word.
 func (r *reader) peek() string {
-	if len(r.list) == 0 || r.list[0].kind != word {
+	if len(r.list) == 0 || r.list[0].Kind != sqltext.Word {
 		return ""
 	}
-	return strings.ToUpper(r.list[0].text)
+	return strings.ToUpper(r.list[0].Text)
 }
 
 // is reports whether the next token is a symbol, and takes it.
 func (r *reader) is(s string) bool {
-	if len(r.list) == 0 || r.list[0].kind != symbol || r.list[0].text != s {
+	if len(r.list) == 0 || r.list[0].Kind != sqltext.Symbol || r.list[0].Text != s {
 		return false
 	}
 	r.list = r.list[1:]
@@ -167,12 +81,12 @@ func (r *reader) take(words ...string) bool {
 
 // identifier takes a name, quoted or not.
 func (r *reader) identifier() (string, bool) {
-	if len(r.list) == 0 || r.list[0].kind == symbol {
+	if len(r.list) == 0 || r.list[0].Kind == sqltext.Symbol {
 		return "", false
 	}
 	t := r.list[0]
 	r.list = r.list[1:]
-	return t.text, true
+	return t.Text, true
 }
 
 // subject takes a name, with its database or the default one.
@@ -181,8 +95,8 @@ func (r *reader) subject() (s subject, ok bool) {
 		return s, false
 	}
 	s.db = r.db
-	if len(r.list) > 1 && r.list[0] == (token{symbol, "."}) && r.list[1].kind != symbol {
-		s.db, s.name = s.name, r.list[1].text
+	if len(r.list) > 1 && r.list[0] == (sqltext.Token{Kind: sqltext.Symbol, Text: "."}) && r.list[1].Kind != sqltext.Symbol {
+		s.db, s.name = s.name, r.list[1].Text
 		r.list = r.list[2:]
 	}
 	return s, true
@@ -212,7 +126,7 @@ var kinds = map[string]bool{"TABLE": false, "VIEW": false, "TRIGGER": false, "EV
 
 // parse reads what a statement does.
 func parse(db, text string) deed {
-	r := &reader{db, lex(text, mostTokens)}
+	r := &reader{db, sqltext.Lex(text, mostTokens)}
 	verb := r.peek()
 	if verb == "" {
 		return deed{}
@@ -404,19 +318,19 @@ func (r *reader) grant(verb string) deed {
 		}
 		words = nil
 	}
-	for len(r.list) > 0 && (depth > 0 || !slices.Contains([]string{"ON", "TO", "FROM"}, r.peek()) && r.list[0].text != ";") {
+	for len(r.list) > 0 && (depth > 0 || !slices.Contains([]string{"ON", "TO", "FROM"}, r.peek()) && r.list[0].Text != ";") {
 		t := r.list[0]
 		r.list = r.list[1:]
 		switch {
-		case t.kind == symbol && t.text == "," && depth == 0:
+		case t.Kind == sqltext.Symbol && t.Text == "," && depth == 0:
 			end()
 			continue
-		case t.kind == symbol && t.text == "(":
+		case t.Kind == sqltext.Symbol && t.Text == "(":
 			depth++
-		case t.kind == symbol && t.text == ")":
+		case t.Kind == sqltext.Symbol && t.Text == ")":
 			depth--
 		}
-		words = append(words, strings.ToUpper(t.text))
+		words = append(words, strings.ToUpper(t.Text))
 	}
 	end()
 	if r.take("ON") {

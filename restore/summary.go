@@ -1,11 +1,8 @@
 package restore
 
 import (
-	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode"
@@ -161,23 +158,9 @@ func queryOf(body []byte, fixed int, compressed bool, most int) (db, text string
 	}
 	raw := body[at+dbLen+1:]
 	if compressed {
-		raw = inflate(raw, most)
+		raw = binlog.Inflate(raw, most)
 	}
 	return string(body[at : at+dbLen]), string(raw)
-}
-
-// inflate returns the beginning of what MariaDB compressed: a byte whose low three bits are the
-// length of the length that follows, that length, and a zlib stream, of which the end may be missing.
-func inflate(b []byte, most int) []byte {
-	if len(b) < 1 || len(b) < 1+int(b[0]&7) {
-		return nil
-	}
-	r, err := zlib.NewReader(bytes.NewReader(b[1+int(b[0]&7):]))
-	if err != nil {
-		return nil
-	}
-	plain, _ := io.ReadAll(io.LimitReader(r, int64(most))) // as much as there is
-	return plain
 }
 
 // statement renders the verb of a statement and the name of what it is about, qualified with the

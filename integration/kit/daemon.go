@@ -41,6 +41,7 @@ type Status struct {
 	ChecksumFailures     uint64 `json:",string"`
 	Syncs                uint64 `json:",string"`
 	ServerIDClash        uint32 `json:"serverIdClash"`
+	Barrier              struct{ Kind, What, GTID string }
 	Archived, Primary    Point
 	SemiSync             SemiSync
 	LastBackup           struct {

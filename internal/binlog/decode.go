@@ -1,8 +1,11 @@
 package binlog
 
 import (
+	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"tidemark/internal/gtid"
 )
@@ -108,6 +111,30 @@ func ParseHeartbeat(h Header, body []byte) (Point, error) {
 		body = body[2+n:]
 	}
 	return p, nil
+}
+
+// Statement returns the default database and the statement of a QUERY event, or of one that MariaDB has compressed: of that so many
+// bytes at most.
+func Statement(typ Type, body []byte, most int) (db, text []byte, err error) {
+	db, text, err = queryText(body)
+	if err == nil && typ == TypeQueryCompressed {
+		text = Inflate(text, most)
+	}
+	return db, text, err
+}
+
+// Inflate returns the beginning of what MariaDB compressed: a byte whose low three bits are the
+// length of the length that follows, that length, and a zlib stream, of which the end may be missing.
+func Inflate(b []byte, most int) []byte {
+	if len(b) < 1 || len(b) < 1+int(b[0]&7) {
+		return nil
+	}
+	r, err := zlib.NewReader(bytes.NewReader(b[1+int(b[0]&7):]))
+	if err != nil {
+		return nil
+	}
+	plain, _ := io.ReadAll(io.LimitReader(r, int64(most))) // as much as there is
+	return plain
 }
 
 // queryText returns the default database and the statement of a QUERY event.

@@ -174,8 +174,35 @@ type Segment struct {
 	// Variables are those of the server from its first event on, as of a Base; nil where nobody has looked since the segment before.
 	Variables map[string]string `json:",omitempty"`
 
+	// Barriers are what no server can replay of it, in log order; MostBarriers at most.
+	Barriers []Barrier `json:",omitempty"`
+
 	Manifest Digest `json:"-"` // its manifest's own; zero unless it was read from an archive
 }
+
+// Barrier is a place in a segment that no server gets past which replays the log: it says that something happened, and does not
+// hold what.
+type Barrier struct {
+	Kind   string    // "incident" or "import"
+	Offset uint64    // of the event, in the source file
+	GTID   string    // of its transaction; "" outside of one
+	Time   time.Time // of the event, by the primary's clock
+	What   string    // what the event says: printable, at most some hundred bytes, without literals
+}
+
+// HeldBy reports whether a base backup was taken behind a barrier of a segment, and so holds what has happened there.
+func (b *Barrier) HeldBy(base *Base, s *Segment) bool {
+	switch {
+	case base.Timeline != s.Timeline:
+		return base.Timeline > s.Timeline
+	case base.Segment > s.Last:
+		return true
+	}
+	return base.Segment >= s.First && base.Source.Offset > b.Offset
+}
+
+// MostBarriers is how many of its barriers a segment names.
+const MostBarriers = 100
 
 // Name is how people call the segment: "12" or "12-340".
 func (s *Segment) Name() string {

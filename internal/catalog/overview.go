@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -30,6 +31,13 @@ type TimelineView struct {
 	CoveredUntil time.Time // what the newest head says
 	Windows      []Window
 	Holes        []Hole
+	Barriers     []BarrierIn
+}
+
+// BarrierIn is a barrier, and the segment that holds it.
+type BarrierIn struct {
+	*Barrier
+	Segment *Segment
 }
 
 // Window is a stretch of time to every moment of which the cluster can be restored.
@@ -163,7 +171,7 @@ func (c *Catalog) view(ctx context.Context, v *TimelineView, base *Base, o *Over
 			run = stretch{}
 			o.Problems = append(o.Problems, err)
 		}
-		run.add(v, o.Bases, s)
+		run.addParts(v, o.Bases, s)
 		v.add(s)
 		if each != nil {
 			each(s)
@@ -179,6 +187,30 @@ func (c *Catalog) view(ctx context.Context, v *TimelineView, base *Base, o *Over
 	}
 	v.close(run, v.CoveredUntil)
 	return nil
+}
+
+// addParts goes on to the next segment of the run, which ends at each barrier: behind it another one begins.
+func (r *stretch) addParts(v *TimelineView, bases []*Base, s *Segment) {
+	between := func(from, to uint64) (list []*Base) {
+		for _, b := range bases {
+			if b.Source.Offset >= from && b.Source.Offset < to {
+				list = append(list, b)
+			}
+		}
+		return list
+	}
+	from := uint64(0)
+	for i := range s.Barriers {
+		b := &s.Barriers[i]
+		v.Barriers = append(v.Barriers, BarrierIn{b, s})
+		before := *s
+		before.Commit.Max = b.Time
+		r.add(v, between(from, b.Offset+1), &before)
+		v.close(*r, time.Time{})
+		*r = stretch{}
+		from = b.Offset + 1
+	}
+	r.add(v, between(from, math.MaxUint64), s)
 }
 
 // add goes on to the next segment of the run.

@@ -195,6 +195,9 @@ func segmentToWire(s *Segment) *pb.Segment {
 		m.Members = append(m.Members, &pb.Member{Number: b.Number, BodyBytes: b.BodyBytes, BodySha256: b.BodySHA256[:],
 			ReceivedFirst: stamp(b.ReceivedFirst), ReceivedLast: stamp(b.ReceivedLast), Live: b.Live})
 	}
+	for _, b := range s.Barriers {
+		m.Barriers = append(m.Barriers, &pb.Barrier{Kind: b.Kind, SourceOffset: b.Offset, Gtid: b.GTID, Time: stamp(b.Time), What: b.What})
+	}
 	return m
 }
 
@@ -230,6 +233,9 @@ func segmentFromWire(m *pb.Segment) (*Segment, error) {
 	for _, b := range m.Members {
 		s.Members = append(s.Members, Member{Number: b.Number, BodyBytes: b.BodyBytes, BodySHA256: r.get(b.BodySha256),
 			ReceivedFirst: unstamp(b.ReceivedFirst), ReceivedLast: unstamp(b.ReceivedLast), Live: b.Live})
+	}
+	for _, b := range m.Barriers {
+		s.Barriers = append(s.Barriers, Barrier{Kind: b.Kind, Offset: b.SourceOffset, GTID: b.Gtid, Time: unstamp(b.Time), What: b.What})
 	}
 	return s, r.err
 }

@@ -60,6 +60,7 @@ type listCluster struct {
 	Bases     []listedBase   `json:"bases"`
 	Timelines []listTimeline `json:"timelines"`
 	Holes     []listHole     `json:"holes"`
+	Barriers  []listBarrier  `json:"barriers,omitempty"`
 	Problems  []string       `json:"problems"`
 	Lease     *listLease     `json:"lease,omitempty"`
 	Segments  []listSegment  `json:"segments,omitempty"`
@@ -144,6 +145,18 @@ type listHole struct {
 	Before   string `json:"before"` // position behind it
 }
 
+// listBarrier is a place in the log that no restore gets past.
+type listBarrier struct {
+	Timeline uint32    `json:"timeline"`
+	Segment  string    `json:"segment"`
+	Time     time.Time `json:"time"`
+	Kind     string    `json:"kind"` // incident, import
+	Position string    `json:"position"`
+	GTID     string    `json:"gtid,omitempty"`
+	What     string    `json:"what"`
+	Base     string    `json:"base,omitempty"` // the first base backup behind it; absent while there is none
+}
+
 type listSegment struct {
 	Timeline     uint32     `json:"timeline"`
 	First        uint64     `json:"first"`
@@ -215,6 +228,9 @@ func listOne(ctx context.Context, cat *catalog.Catalog, o listOptions) (*listClu
 		for _, w := range t.Windows {
 			c.Windows = append(c.Windows, listWindow{t.Number, w.From, w.To, w.Base})
 		}
+		for _, b := range t.Barriers {
+			c.Barriers = append(c.Barriers, barrierOf(b, view.Bases))
+		}
 		for _, h := range t.Holes {
 			c.Holes = append(c.Holes, listHole{t.Number, h.First, h.Last, h.Before.GTID, h.After.GTID})
 		}
@@ -233,6 +249,17 @@ func listOne(ctx context.Context, cat *catalog.Catalog, o listOptions) (*listClu
 		c.Lease = &listLease{l.Host, l.Taken, l.Expires}
 	}
 	return c, nil
+}
+
+func barrierOf(b catalog.BarrierIn, bases []*catalog.Base) listBarrier {
+	s := b.Segment
+	l := listBarrier{s.Timeline, s.Name(), b.Time, b.Kind, fmt.Sprintf("%s:%d", s.Source.File, b.Offset), b.GTID, b.What, ""}
+	for _, base := range bases {
+		if l.Base == "" && b.HeldBy(base, s) {
+			l.Base = base.ID
+		}
+	}
+	return l
 }
 
 // known returns nil for no time, so that JSON leaves it out.
@@ -296,6 +323,18 @@ func (c *listCluster) restorable(t *text) {
 	if len(rows) > 0 {
 		t.title("holes")
 		t.table([]string{">timeline", "segments", "after", "before"}, rows)
+	}
+	rows = nil
+	for _, b := range c.Barriers {
+		behind := b.Base
+		if behind == "" {
+			behind = "none yet"
+		}
+		rows = append(rows, []string{fmt.Sprint(b.Timeline), when(b.Time), b.Position, b.GTID, behind, b.What})
+	}
+	if len(rows) > 0 {
+		t.title("barriers, which no restore gets past")
+		t.table([]string{">timeline", "at", "position", "gtid", "next base backup", "what"}, rows)
 	}
 	for i, p := range c.Problems {
 		if i == 0 {

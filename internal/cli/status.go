@@ -74,6 +74,9 @@ func (a *app) runStatus(ctx context.Context, cluster string) (*statusResult, err
 		case status.State_STATE_STOPPED, status.State_STATE_STALLED, status.State_STATE_WAITING:
 			bad = append(bad, c.Name+" is "+stateName(c.State))
 		}
+		if c.Barrier != nil {
+			bad = append(bad, c.Name+" holds what no restore gets past")
+		}
 		switch v := c.LastVerification; {
 		case v.GetError() != "":
 			bad = append(bad, c.Name+" could not be verified")
@@ -170,6 +173,9 @@ func (r *statusResult) text(t *text) {
 		}
 		if c.ServerIdClash != 0 {
 			add("server_id", "another replica of the primary uses %d too: give this archiver one of its own (clusters.%s.server_id)", c.ServerIdClash, c.Name)
+		}
+		if b := c.Barrier; b != nil {
+			add("barrier", "since %s, until a base backup is behind it, nothing can be restored that came later: %s", when(at(b.Time)), b.What)
 		}
 		if w := c.Window; w != nil && w.Earliest != nil {
 			add("recovery window", "%s to %s", when(at(w.Earliest)), when(at(w.Latest)))

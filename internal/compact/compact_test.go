@@ -387,3 +387,16 @@ func TestTwoAtOnce(t *testing.T) {
 		healthy(t, a.Catalog, "two at once")
 	}
 }
+
+// TestBarriers: what a segment names as impossible to replay is named by what it is put into.
+func TestBarriers(t *testing.T) {
+	barrier := func(offset uint64) []catalog.Barrier { return []catalog.Barrier{{Kind: "incident", Offset: offset}} }
+	segment := func(number, start uint64, b []catalog.Barrier) *catalog.Segment {
+		return &catalog.Segment{First: number, Last: number, Source: catalog.Source{Start: start, End: start + 100}, Tail: new(catalog.Tail), Barriers: b}
+	}
+	list := []*catalog.Segment{segment(1, 100, barrier(120)), segment(2, 200, nil), segment(3, 300, barrier(310))}
+	got := merge(list).Barriers
+	if len(got) != 2 || got[0].Offset != 120 || got[1].Offset != 310 || len(list[0].Barriers) != 1 {
+		t.Errorf("%+v, of which the first segment has %+v", got, list[0].Barriers)
+	}
+}

@@ -84,11 +84,12 @@ func merge(g []*catalog.Segment) *catalog.Segment {
 	s := *first
 	s.Last, s.Source.End, s.After, s.ChainAfter = last.Last, last.Source.End, last.After, last.ChainAfter
 	tail := catalog.Tail{Offset: first.Source.Start, Before: first.Before}
-	s.Members, s.ServerIDs, s.Commit = nil, nil, catalog.TimeRange{}
+	s.Members, s.ServerIDs, s.Barriers, s.Commit = nil, nil, nil, catalog.TimeRange{}
 	s.Transactions, s.Events, s.BodyBytes = 0, 0, 0
 	for _, m := range g {
 		s.Members = append(s.Members, m.Members...)
 		s.ServerIDs = append(s.ServerIDs, m.ServerIDs...)
+		s.Barriers = append(s.Barriers, m.Barriers...)
 		s.Transactions += m.Transactions
 		s.Events += m.Events
 		s.BodyBytes += m.BodyBytes
@@ -97,6 +98,7 @@ func merge(g []*catalog.Segment) *catalog.Segment {
 			tail = *m.Tail
 		}
 	}
+	s.Barriers = s.Barriers[:min(len(s.Barriers), catalog.MostBarriers)]
 	tail.Bytes = s.Source.End - tail.Offset
 	s.Tail = &tail
 	slices.Sort(s.ServerIDs)

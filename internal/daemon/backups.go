@@ -16,6 +16,7 @@ import (
 
 // backupView is what the status says of base backups.
 type backupView struct {
+	newest  *catalog.Base // that a restore of the timeline can begin with
 	last    backupResult
 	running time.Time // since when; zero: none runs
 	bytes   int64     // of the running one
@@ -76,10 +77,8 @@ func (c *cluster) backups(ctx context.Context) error {
 			}
 			continue
 		}
-		select {
-		case <-ctx.Done():
+		if !c.rest(ctx, min(due.Sub(now), time.Minute)) {
 			return nil
-		case <-c.o.Clock.After(min(due.Sub(now), time.Minute)):
 		}
 	}
 }
@@ -91,18 +90,21 @@ func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, err
 	if err != nil {
 		return time.Time{}, err
 	}
-	c.mu.Lock()
-	again := c.view.backup.again
-	c.mu.Unlock()
-	if !again.IsZero() {
-		return again, nil
-	}
 	serves, err := c.serves(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
 	bases = slices.DeleteFunc(bases, func(b *catalog.Base) bool { return !serves(b) })
-	if len(bases) == 0 {
+	c.mu.Lock()
+	if c.view.backup.newest = nil; len(bases) > 0 {
+		c.view.backup.newest = bases[len(bases)-1]
+	}
+	again := c.view.backup.again
+	c.mu.Unlock()
+	switch {
+	case !again.IsZero():
+		return again, nil
+	case len(bases) == 0, c.unheld() != nil:
 		return now, nil
 	}
 	if c.cfg.Base.Schedule.Never() {
@@ -187,7 +189,7 @@ func (c *cluster) backedUp(base *catalog.Base, err error) error {
 		b.again = c.o.Clock.Now().Add(b.wait)
 		return err
 	}
-	b.again, b.wait = time.Time{}, 0
+	b.again, b.wait, b.newest = time.Time{}, 0, base
 	b.last = backupResult{id: base.ID, started: base.Started, finished: base.Finished, plain: base.PlainBytes, stored: base.StoredBytes()}
 	if c.view.earliest.IsZero() {
 		c.view.earliest = base.Consistent

@@ -52,6 +52,9 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	if !s.CoveredUntil.IsZero() {
 		m.CoveredUntil = timestamppb.New(s.CoveredUntil)
 	}
+	if b := c.unheldLocked(s.Barrier); b != nil {
+		m.Barrier = &pb.Barrier{Kind: b.Kind, What: b.What, Gtid: b.GTID, Time: timestamppb.New(b.Time), Timeline: b.Timeline, Segment: b.Segment, Offset: b.Offset}
+	}
 	v.semi.fill(m, c.cfg.Ack, s)
 	m.SpooledLagSeconds = c.lag(s.Spooled, now)
 	m.ArchivedLagSeconds = c.lag(s.Archived, now)
@@ -140,6 +143,9 @@ func ready(m *pb.Cluster) (bool, string) {
 			why = m.Error
 		}
 		return false, why
+	}
+	if b := m.Barrier; b != nil {
+		return false, "no restore gets past what the log holds, and no base backup is behind it: " + b.What
 	}
 	if m.ArchivedLagSeconds > readyLag {
 		return false, "the archive is behind"

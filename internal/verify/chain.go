@@ -274,6 +274,9 @@ func (c *chain) note(s *catalog.Segment, begins bool) {
 			c.bodies[m.Number] = m.BodySHA256
 		}
 	}
+	for i := range s.Barriers {
+		c.barrier(s, &s.Barriers[i])
+	}
 	for _, b := range c.wanted {
 		if s.First <= b.Segment && b.Segment <= s.Last {
 			b.lies = s
@@ -336,4 +339,15 @@ func (v *verifier) checkHeads(c *chain, l *log, heads []*catalog.Head) {
 	if len(l.heads) == 0 && len(l.manifests) > 0 {
 		v.add(Note, catalog.HeadKey(c.number, 1), kindMissing, "there is no head yet: nothing says how far the archive must reach")
 	}
+}
+
+// barrier names a place that no restore gets past. While no base backup is behind it, nothing that came after it can be restored.
+func (c *chain) barrier(s *catalog.Segment, b *catalog.Barrier) {
+	severity, since := Warning, "no base backup is behind it yet: what came after it cannot be restored"
+	for _, base := range c.wanted {
+		if b.HeldBy(base.Base, s) {
+			severity, since = Note, "what came after it is restored from a base backup behind it"
+		}
+	}
+	c.v.add(severity, catalog.SegmentKey(s.Timeline, s.First, s.Last), kindBarrier, "no server can get past %s:%d, %s; %s", s.Source.File, b.Offset, b.What, since)
 }

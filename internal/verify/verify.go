@@ -71,7 +71,7 @@ const (
 type Finding struct {
 	Severity Severity `json:"severity"`
 	Object   string   `json:"object"` // key, relative to the cluster
-	Kind     string   `json:"kind"`   // missing, damaged, inconsistent, orphan, unknown
+	Kind     string   `json:"kind"`   // missing, damaged, inconsistent, orphan, unknown, barrier
 	Problem  string   `json:"problem"`
 }
 
@@ -82,6 +82,7 @@ const (
 	kindInconsistent = "inconsistent"
 	kindOrphan       = "orphan"
 	kindUnknown      = "unknown"
+	kindBarrier      = "barrier"
 )
 
 // Report is what a check has found. Counts are of what was checked, not of what was found good.

@@ -649,6 +649,7 @@ type Segment struct {
 	Sealed          *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	CreatedBy       string                 `protobuf:"bytes,23,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	ServerVariables map[string]string      `protobuf:"bytes,30,rep,name=server_variables,json=serverVariables,proto3" json:"server_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the server from the first event on, where they were looked at anew; see Base
+	Barriers        []*Barrier             `protobuf:"bytes,31,rep,name=barriers,proto3" json:"barriers,omitempty"`                                                                                                                // in its body, in log order; the first ones
 	ManifestSha256  string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -852,9 +853,93 @@ func (x *Segment) GetServerVariables() map[string]string {
 	return nil
 }
 
+func (x *Segment) GetBarriers() []*Barrier {
+	if x != nil {
+		return x.Barriers
+	}
+	return nil
+}
+
 func (x *Segment) GetManifestSha256() string {
 	if x != nil {
 		return x.ManifestSha256
+	}
+	return ""
+}
+
+// Barrier is what no server can replay: a restore from before it cannot get past it.
+type Barrier struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                                      // incident, import
+	SourceOffset  uint64                 `protobuf:"varint,2,opt,name=source_offset,json=sourceOffset,proto3" json:"source_offset,omitempty"` // of the event, in the source file
+	Gtid          string                 `protobuf:"bytes,3,opt,name=gtid,proto3" json:"gtid,omitempty"`                                      // of its transaction; absent outside of one
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`                                      // of the event, by the primary's clock
+	What          string                 `protobuf:"bytes,5,opt,name=what,proto3" json:"what,omitempty"`                                      // what the event says, shortened, without literals
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Barrier) Reset() {
+	*x = Barrier{}
+	mi := &file_proto_archive_archive_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Barrier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Barrier) ProtoMessage() {}
+
+func (x *Barrier) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_archive_archive_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Barrier.ProtoReflect.Descriptor instead.
+func (*Barrier) Descriptor() ([]byte, []int) {
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Barrier) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Barrier) GetSourceOffset() uint64 {
+	if x != nil {
+		return x.SourceOffset
+	}
+	return 0
+}
+
+func (x *Barrier) GetGtid() string {
+	if x != nil {
+		return x.Gtid
+	}
+	return ""
+}
+
+func (x *Barrier) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Barrier) GetWhat() string {
+	if x != nil {
+		return x.What
 	}
 	return ""
 }
@@ -873,7 +958,7 @@ type TimeRange struct {
 
 func (x *TimeRange) Reset() {
 	*x = TimeRange{}
-	mi := &file_proto_archive_archive_proto_msgTypes[7]
+	mi := &file_proto_archive_archive_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +970,7 @@ func (x *TimeRange) String() string {
 func (*TimeRange) ProtoMessage() {}
 
 func (x *TimeRange) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[7]
+	mi := &file_proto_archive_archive_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +983,7 @@ func (x *TimeRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRange.ProtoReflect.Descriptor instead.
 func (*TimeRange) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{7}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TimeRange) GetFirst() *timestamppb.Timestamp {
@@ -951,7 +1036,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_proto_archive_archive_proto_msgTypes[8]
+	mi := &file_proto_archive_archive_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1048,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[8]
+	mi := &file_proto_archive_archive_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1061,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{8}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Member) GetNumber() uint64 {
@@ -1036,7 +1121,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_proto_archive_archive_proto_msgTypes[9]
+	mi := &file_proto_archive_archive_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1133,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[9]
+	mi := &file_proto_archive_archive_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1146,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{9}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tail) GetGtid() string {
@@ -1119,7 +1204,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_proto_archive_archive_proto_msgTypes[10]
+	mi := &file_proto_archive_archive_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1216,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[10]
+	mi := &file_proto_archive_archive_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1229,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{10}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Head) GetFormatVersion() uint32 {
@@ -1239,7 +1324,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_proto_archive_archive_proto_msgTypes[11]
+	mi := &file_proto_archive_archive_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1336,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[11]
+	mi := &file_proto_archive_archive_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1349,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{11}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Index) GetFormatVersion() uint32 {
@@ -1333,7 +1418,7 @@ type Base struct {
 
 func (x *Base) Reset() {
 	*x = Base{}
-	mi := &file_proto_archive_archive_proto_msgTypes[12]
+	mi := &file_proto_archive_archive_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1430,7 @@ func (x *Base) String() string {
 func (*Base) ProtoMessage() {}
 
 func (x *Base) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[12]
+	mi := &file_proto_archive_archive_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1443,7 @@ func (x *Base) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Base.ProtoReflect.Descriptor instead.
 func (*Base) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{12}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Base) GetFormatVersion() uint32 {
@@ -1577,7 +1662,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_proto_archive_archive_proto_msgTypes[13]
+	mi := &file_proto_archive_archive_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1674,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[13]
+	mi := &file_proto_archive_archive_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1687,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{13}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Part) GetNumber() uint32 {
@@ -1653,7 +1738,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_proto_archive_archive_proto_msgTypes[14]
+	mi := &file_proto_archive_archive_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1750,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[14]
+	mi := &file_proto_archive_archive_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1763,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{14}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Lease) GetFormatVersion() uint32 {
@@ -1776,7 +1861,7 @@ type Keep struct {
 
 func (x *Keep) Reset() {
 	*x = Keep{}
-	mi := &file_proto_archive_archive_proto_msgTypes[15]
+	mi := &file_proto_archive_archive_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +1873,7 @@ func (x *Keep) String() string {
 func (*Keep) ProtoMessage() {}
 
 func (x *Keep) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[15]
+	mi := &file_proto_archive_archive_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +1886,7 @@ func (x *Keep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keep.ProtoReflect.Descriptor instead.
 func (*Keep) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{15}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Keep) GetFormatVersion() uint32 {
@@ -1886,7 +1971,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_proto_archive_archive_proto_msgTypes[16]
+	mi := &file_proto_archive_archive_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1983,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[16]
+	mi := &file_proto_archive_archive_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +1996,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{16}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Expiry) GetFormatVersion() uint32 {
@@ -1990,7 +2075,7 @@ type ExpiredLog struct {
 
 func (x *ExpiredLog) Reset() {
 	*x = ExpiredLog{}
-	mi := &file_proto_archive_archive_proto_msgTypes[17]
+	mi := &file_proto_archive_archive_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2087,7 @@ func (x *ExpiredLog) String() string {
 func (*ExpiredLog) ProtoMessage() {}
 
 func (x *ExpiredLog) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[17]
+	mi := &file_proto_archive_archive_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2100,7 @@ func (x *ExpiredLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpiredLog.ProtoReflect.Descriptor instead.
 func (*ExpiredLog) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{17}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExpiredLog) GetTimeline() uint32 {
@@ -2058,7 +2143,7 @@ type KeptLog struct {
 
 func (x *KeptLog) Reset() {
 	*x = KeptLog{}
-	mi := &file_proto_archive_archive_proto_msgTypes[18]
+	mi := &file_proto_archive_archive_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2155,7 @@ func (x *KeptLog) String() string {
 func (*KeptLog) ProtoMessage() {}
 
 func (x *KeptLog) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_archive_archive_proto_msgTypes[18]
+	mi := &file_proto_archive_archive_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2168,7 @@ func (x *KeptLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeptLog.ProtoReflect.Descriptor instead.
 func (*KeptLog) Descriptor() ([]byte, []int) {
-	return file_proto_archive_archive_proto_rawDescGZIP(), []int{18}
+	return file_proto_archive_archive_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeptLog) GetFirst() uint64 {
@@ -2164,7 +2249,7 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\vcompression\x18\x05 \x01(\tR\vcompression\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x06 \x03(\tR\n" +
-	"recipients\"\xca\b\n" +
+	"recipients\"\x84\t\n" +
 	"\aSegment\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12!\n" +
 	"\fcluster_uuid\x18\x02 \x01(\tR\vclusterUuid\x12\x1a\n" +
@@ -2197,11 +2282,18 @@ const file_proto_archive_archive_proto_rawDesc = "" +
 	"\x06sealed\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\x06sealed\x12\x1d\n" +
 	"\n" +
 	"created_by\x18\x17 \x01(\tR\tcreatedBy\x12\\\n" +
-	"\x10server_variables\x18\x1e \x03(\v21.tidemark.archive.v1.Segment.ServerVariablesEntryR\x0fserverVariables\x12'\n" +
+	"\x10server_variables\x18\x1e \x03(\v21.tidemark.archive.v1.Segment.ServerVariablesEntryR\x0fserverVariables\x128\n" +
+	"\bbarriers\x18\x1f \x03(\v2\x1c.tidemark.archive.v1.BarrierR\bbarriers\x12'\n" +
 	"\x0fmanifest_sha256\x18d \x01(\tR\x0emanifestSha256\x1aB\n" +
 	"\x14ServerVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x01\n" +
+	"\aBarrier\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12#\n" +
+	"\rsource_offset\x18\x02 \x01(\x04R\fsourceOffset\x12\x12\n" +
+	"\x04gtid\x18\x03 \x01(\tR\x04gtid\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04what\x18\x05 \x01(\tR\x04what\"\x82\x02\n" +
 	"\tTimeRange\x120\n" +
 	"\x05first\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12,\n" +
@@ -2351,7 +2443,7 @@ func file_proto_archive_archive_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_archive_archive_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_archive_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_proto_archive_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_proto_archive_archive_proto_goTypes = []any{
 	(Flavor)(0),                   // 0: tidemark.archive.v1.Flavor
 	(*Cluster)(nil),               // 1: tidemark.archive.v1.Cluster
@@ -2361,77 +2453,80 @@ var file_proto_archive_archive_proto_goTypes = []any{
 	(*Source)(nil),                // 5: tidemark.archive.v1.Source
 	(*Stored)(nil),                // 6: tidemark.archive.v1.Stored
 	(*Segment)(nil),               // 7: tidemark.archive.v1.Segment
-	(*TimeRange)(nil),             // 8: tidemark.archive.v1.TimeRange
-	(*Member)(nil),                // 9: tidemark.archive.v1.Member
-	(*Tail)(nil),                  // 10: tidemark.archive.v1.Tail
-	(*Head)(nil),                  // 11: tidemark.archive.v1.Head
-	(*Index)(nil),                 // 12: tidemark.archive.v1.Index
-	(*Base)(nil),                  // 13: tidemark.archive.v1.Base
-	(*Part)(nil),                  // 14: tidemark.archive.v1.Part
-	(*Lease)(nil),                 // 15: tidemark.archive.v1.Lease
-	(*Keep)(nil),                  // 16: tidemark.archive.v1.Keep
-	(*Expiry)(nil),                // 17: tidemark.archive.v1.Expiry
-	(*ExpiredLog)(nil),            // 18: tidemark.archive.v1.ExpiredLog
-	(*KeptLog)(nil),               // 19: tidemark.archive.v1.KeptLog
-	nil,                           // 20: tidemark.archive.v1.Segment.ServerVariablesEntry
-	nil,                           // 21: tidemark.archive.v1.Base.ServerVariablesEntry
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*Barrier)(nil),               // 8: tidemark.archive.v1.Barrier
+	(*TimeRange)(nil),             // 9: tidemark.archive.v1.TimeRange
+	(*Member)(nil),                // 10: tidemark.archive.v1.Member
+	(*Tail)(nil),                  // 11: tidemark.archive.v1.Tail
+	(*Head)(nil),                  // 12: tidemark.archive.v1.Head
+	(*Index)(nil),                 // 13: tidemark.archive.v1.Index
+	(*Base)(nil),                  // 14: tidemark.archive.v1.Base
+	(*Part)(nil),                  // 15: tidemark.archive.v1.Part
+	(*Lease)(nil),                 // 16: tidemark.archive.v1.Lease
+	(*Keep)(nil),                  // 17: tidemark.archive.v1.Keep
+	(*Expiry)(nil),                // 18: tidemark.archive.v1.Expiry
+	(*ExpiredLog)(nil),            // 19: tidemark.archive.v1.ExpiredLog
+	(*KeptLog)(nil),               // 20: tidemark.archive.v1.KeptLog
+	nil,                           // 21: tidemark.archive.v1.Segment.ServerVariablesEntry
+	nil,                           // 22: tidemark.archive.v1.Base.ServerVariablesEntry
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
 }
 var file_proto_archive_archive_proto_depIdxs = []int32{
 	0,  // 0: tidemark.archive.v1.Cluster.flavor:type_name -> tidemark.archive.v1.Flavor
-	22, // 1: tidemark.archive.v1.Cluster.created:type_name -> google.protobuf.Timestamp
+	23, // 1: tidemark.archive.v1.Cluster.created:type_name -> google.protobuf.Timestamp
 	4,  // 2: tidemark.archive.v1.Timeline.position:type_name -> tidemark.archive.v1.Position
-	22, // 3: tidemark.archive.v1.Timeline.created:type_name -> google.protobuf.Timestamp
+	23, // 3: tidemark.archive.v1.Timeline.created:type_name -> google.protobuf.Timestamp
 	3,  // 4: tidemark.archive.v1.Timeline.gaps:type_name -> tidemark.archive.v1.Gap
 	4,  // 5: tidemark.archive.v1.Gap.from:type_name -> tidemark.archive.v1.Position
 	4,  // 6: tidemark.archive.v1.Gap.to:type_name -> tidemark.archive.v1.Position
-	22, // 7: tidemark.archive.v1.Gap.noticed:type_name -> google.protobuf.Timestamp
+	23, // 7: tidemark.archive.v1.Gap.noticed:type_name -> google.protobuf.Timestamp
 	5,  // 8: tidemark.archive.v1.Segment.source:type_name -> tidemark.archive.v1.Source
 	4,  // 9: tidemark.archive.v1.Segment.before:type_name -> tidemark.archive.v1.Position
 	4,  // 10: tidemark.archive.v1.Segment.after:type_name -> tidemark.archive.v1.Position
-	8,  // 11: tidemark.archive.v1.Segment.commit_time:type_name -> tidemark.archive.v1.TimeRange
-	9,  // 12: tidemark.archive.v1.Segment.members:type_name -> tidemark.archive.v1.Member
-	10, // 13: tidemark.archive.v1.Segment.tail:type_name -> tidemark.archive.v1.Tail
+	9,  // 11: tidemark.archive.v1.Segment.commit_time:type_name -> tidemark.archive.v1.TimeRange
+	10, // 12: tidemark.archive.v1.Segment.members:type_name -> tidemark.archive.v1.Member
+	11, // 13: tidemark.archive.v1.Segment.tail:type_name -> tidemark.archive.v1.Tail
 	6,  // 14: tidemark.archive.v1.Segment.stored:type_name -> tidemark.archive.v1.Stored
-	22, // 15: tidemark.archive.v1.Segment.sealed:type_name -> google.protobuf.Timestamp
-	20, // 16: tidemark.archive.v1.Segment.server_variables:type_name -> tidemark.archive.v1.Segment.ServerVariablesEntry
-	22, // 17: tidemark.archive.v1.TimeRange.first:type_name -> google.protobuf.Timestamp
-	22, // 18: tidemark.archive.v1.TimeRange.last:type_name -> google.protobuf.Timestamp
-	22, // 19: tidemark.archive.v1.TimeRange.min:type_name -> google.protobuf.Timestamp
-	22, // 20: tidemark.archive.v1.TimeRange.max:type_name -> google.protobuf.Timestamp
-	23, // 21: tidemark.archive.v1.TimeRange.precision:type_name -> google.protobuf.Duration
-	22, // 22: tidemark.archive.v1.Member.received_first:type_name -> google.protobuf.Timestamp
-	22, // 23: tidemark.archive.v1.Member.received_last:type_name -> google.protobuf.Timestamp
-	4,  // 24: tidemark.archive.v1.Tail.before:type_name -> tidemark.archive.v1.Position
-	4,  // 25: tidemark.archive.v1.Head.position:type_name -> tidemark.archive.v1.Position
-	22, // 26: tidemark.archive.v1.Head.covered_until:type_name -> google.protobuf.Timestamp
-	22, // 27: tidemark.archive.v1.Head.written:type_name -> google.protobuf.Timestamp
-	7,  // 28: tidemark.archive.v1.Index.segments:type_name -> tidemark.archive.v1.Segment
-	0,  // 29: tidemark.archive.v1.Base.flavor:type_name -> tidemark.archive.v1.Flavor
-	4,  // 30: tidemark.archive.v1.Base.position_min:type_name -> tidemark.archive.v1.Position
-	4,  // 31: tidemark.archive.v1.Base.position_max:type_name -> tidemark.archive.v1.Position
-	21, // 32: tidemark.archive.v1.Base.server_variables:type_name -> tidemark.archive.v1.Base.ServerVariablesEntry
-	14, // 33: tidemark.archive.v1.Base.parts:type_name -> tidemark.archive.v1.Part
-	22, // 34: tidemark.archive.v1.Base.started:type_name -> google.protobuf.Timestamp
-	22, // 35: tidemark.archive.v1.Base.finished:type_name -> google.protobuf.Timestamp
-	22, // 36: tidemark.archive.v1.Base.consistent:type_name -> google.protobuf.Timestamp
-	22, // 37: tidemark.archive.v1.Base.keep_until:type_name -> google.protobuf.Timestamp
-	6,  // 38: tidemark.archive.v1.Part.stored:type_name -> tidemark.archive.v1.Stored
-	22, // 39: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
-	22, // 40: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
-	22, // 41: tidemark.archive.v1.Lease.renewed:type_name -> google.protobuf.Timestamp
-	22, // 42: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
-	22, // 43: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
-	22, // 44: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
-	22, // 45: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
-	18, // 46: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
-	19, // 47: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	23, // 15: tidemark.archive.v1.Segment.sealed:type_name -> google.protobuf.Timestamp
+	21, // 16: tidemark.archive.v1.Segment.server_variables:type_name -> tidemark.archive.v1.Segment.ServerVariablesEntry
+	8,  // 17: tidemark.archive.v1.Segment.barriers:type_name -> tidemark.archive.v1.Barrier
+	23, // 18: tidemark.archive.v1.Barrier.time:type_name -> google.protobuf.Timestamp
+	23, // 19: tidemark.archive.v1.TimeRange.first:type_name -> google.protobuf.Timestamp
+	23, // 20: tidemark.archive.v1.TimeRange.last:type_name -> google.protobuf.Timestamp
+	23, // 21: tidemark.archive.v1.TimeRange.min:type_name -> google.protobuf.Timestamp
+	23, // 22: tidemark.archive.v1.TimeRange.max:type_name -> google.protobuf.Timestamp
+	24, // 23: tidemark.archive.v1.TimeRange.precision:type_name -> google.protobuf.Duration
+	23, // 24: tidemark.archive.v1.Member.received_first:type_name -> google.protobuf.Timestamp
+	23, // 25: tidemark.archive.v1.Member.received_last:type_name -> google.protobuf.Timestamp
+	4,  // 26: tidemark.archive.v1.Tail.before:type_name -> tidemark.archive.v1.Position
+	4,  // 27: tidemark.archive.v1.Head.position:type_name -> tidemark.archive.v1.Position
+	23, // 28: tidemark.archive.v1.Head.covered_until:type_name -> google.protobuf.Timestamp
+	23, // 29: tidemark.archive.v1.Head.written:type_name -> google.protobuf.Timestamp
+	7,  // 30: tidemark.archive.v1.Index.segments:type_name -> tidemark.archive.v1.Segment
+	0,  // 31: tidemark.archive.v1.Base.flavor:type_name -> tidemark.archive.v1.Flavor
+	4,  // 32: tidemark.archive.v1.Base.position_min:type_name -> tidemark.archive.v1.Position
+	4,  // 33: tidemark.archive.v1.Base.position_max:type_name -> tidemark.archive.v1.Position
+	22, // 34: tidemark.archive.v1.Base.server_variables:type_name -> tidemark.archive.v1.Base.ServerVariablesEntry
+	15, // 35: tidemark.archive.v1.Base.parts:type_name -> tidemark.archive.v1.Part
+	23, // 36: tidemark.archive.v1.Base.started:type_name -> google.protobuf.Timestamp
+	23, // 37: tidemark.archive.v1.Base.finished:type_name -> google.protobuf.Timestamp
+	23, // 38: tidemark.archive.v1.Base.consistent:type_name -> google.protobuf.Timestamp
+	23, // 39: tidemark.archive.v1.Base.keep_until:type_name -> google.protobuf.Timestamp
+	6,  // 40: tidemark.archive.v1.Part.stored:type_name -> tidemark.archive.v1.Stored
+	23, // 41: tidemark.archive.v1.Lease.taken:type_name -> google.protobuf.Timestamp
+	23, // 42: tidemark.archive.v1.Lease.expires:type_name -> google.protobuf.Timestamp
+	23, // 43: tidemark.archive.v1.Lease.renewed:type_name -> google.protobuf.Timestamp
+	23, // 44: tidemark.archive.v1.Keep.until:type_name -> google.protobuf.Timestamp
+	23, // 45: tidemark.archive.v1.Keep.marked:type_name -> google.protobuf.Timestamp
+	23, // 46: tidemark.archive.v1.Expiry.decided:type_name -> google.protobuf.Timestamp
+	23, // 47: tidemark.archive.v1.Expiry.delete_after:type_name -> google.protobuf.Timestamp
+	19, // 48: tidemark.archive.v1.Expiry.logs:type_name -> tidemark.archive.v1.ExpiredLog
+	20, // 49: tidemark.archive.v1.ExpiredLog.kept:type_name -> tidemark.archive.v1.KeptLog
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_proto_archive_archive_proto_init() }
@@ -2445,7 +2540,7 @@ func file_proto_archive_archive_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_archive_archive_proto_rawDesc), len(file_proto_archive_archive_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

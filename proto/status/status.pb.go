@@ -209,6 +209,7 @@ type Cluster struct {
 	ServerIdClash        uint32                 `protobuf:"varint,101,opt,name=server_id_clash,json=serverIdClash,proto3" json:"server_id_clash,omitempty"` // the server_id that another replica of the primary uses as well; 0 if none does
 	Lease                *Lease                 `protobuf:"bytes,110,opt,name=lease,proto3" json:"lease,omitempty"`                                         // who archives the cluster
 	Compaction           *Compaction            `protobuf:"bytes,111,opt,name=compaction,proto3" json:"compaction,omitempty"`                               // where the daemon compacts
+	Barrier              *Barrier               `protobuf:"bytes,112,opt,name=barrier,proto3" json:"barrier,omitempty"`                                     // in the log, while no base backup is behind it: what came after it cannot be restored
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -523,6 +524,106 @@ func (x *Cluster) GetCompaction() *Compaction {
 	return nil
 }
 
+func (x *Cluster) GetBarrier() *Barrier {
+	if x != nil {
+		return x.Barrier
+	}
+	return nil
+}
+
+// A place in the log that no restore gets past.
+type Barrier struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // incident, import
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	Gtid          string                 `protobuf:"bytes,3,opt,name=gtid,proto3" json:"gtid,omitempty"` // of its transaction; empty outside of one
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"` // by the primary's clock
+	Timeline      uint32                 `protobuf:"varint,5,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Segment       uint64                 `protobuf:"varint,6,opt,name=segment,proto3" json:"segment,omitempty"`
+	Offset        uint64                 `protobuf:"varint,7,opt,name=offset,proto3" json:"offset,omitempty"` // in the source file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Barrier) Reset() {
+	*x = Barrier{}
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Barrier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Barrier) ProtoMessage() {}
+
+func (x *Barrier) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Barrier.ProtoReflect.Descriptor instead.
+func (*Barrier) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Barrier) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Barrier) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Barrier) GetGtid() string {
+	if x != nil {
+		return x.Gtid
+	}
+	return ""
+}
+
+func (x *Barrier) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Barrier) GetTimeline() uint32 {
+	if x != nil {
+		return x.Timeline
+	}
+	return 0
+}
+
+func (x *Barrier) GetSegment() uint64 {
+	if x != nil {
+		return x.Segment
+	}
+	return 0
+}
+
+func (x *Barrier) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 // Who archives a cluster, as this daemon last saw it.
 type Lease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -539,7 +640,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +652,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +665,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Lease) GetOurs() bool {
@@ -634,7 +735,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +747,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +760,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Verification) GetStarted() *timestamppb.Timestamp {
@@ -745,7 +846,7 @@ type SemiSync struct {
 
 func (x *SemiSync) Reset() {
 	*x = SemiSync{}
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +858,7 @@ func (x *SemiSync) String() string {
 func (*SemiSync) ProtoMessage() {}
 
 func (x *SemiSync) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +871,7 @@ func (x *SemiSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SemiSync.ProtoReflect.Descriptor instead.
 func (*SemiSync) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SemiSync) GetAck() string {
@@ -863,7 +964,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +976,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +989,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Point) GetFile() string {
@@ -940,7 +1041,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1053,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1066,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Backup) GetId() string {
@@ -1020,7 +1121,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1133,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1146,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Window) GetEarliest() *timestamppb.Timestamp {
@@ -1088,7 +1189,7 @@ type Restore struct {
 
 func (x *Restore) Reset() {
 	*x = Restore{}
-	mi := &file_proto_status_status_proto_msgTypes[8]
+	mi := &file_proto_status_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1201,7 @@ func (x *Restore) String() string {
 func (*Restore) ProtoMessage() {}
 
 func (x *Restore) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[8]
+	mi := &file_proto_status_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1214,7 @@ func (x *Restore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restore.ProtoReflect.Descriptor instead.
 func (*Restore) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Restore) GetCluster() string {
@@ -1246,7 +1347,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_proto_status_status_proto_msgTypes[9]
+	mi := &file_proto_status_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1359,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[9]
+	mi := &file_proto_status_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1372,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Phase) GetPhase() string {
@@ -1304,7 +1405,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_proto_status_status_proto_msgTypes[10]
+	mi := &file_proto_status_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1417,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[10]
+	mi := &file_proto_status_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1430,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{10}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Expiry) GetFinished() *timestamppb.Timestamp {
@@ -1398,7 +1499,7 @@ type Compaction struct {
 
 func (x *Compaction) Reset() {
 	*x = Compaction{}
-	mi := &file_proto_status_status_proto_msgTypes[11]
+	mi := &file_proto_status_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1511,7 @@ func (x *Compaction) String() string {
 func (*Compaction) ProtoMessage() {}
 
 func (x *Compaction) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[11]
+	mi := &file_proto_status_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1524,7 @@ func (x *Compaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compaction.ProtoReflect.Descriptor instead.
 func (*Compaction) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{11}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Compaction) GetFinished() *timestamppb.Timestamp {
@@ -1492,7 +1593,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
 	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\x125\n" +
-	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xca\x0e\n" +
+	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\x81\x0f\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -1541,7 +1642,16 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\x05lease\x18n \x01(\v2\x19.tidemark.status.v1.LeaseR\x05lease\x12>\n" +
 	"\n" +
 	"compaction\x18o \x01(\v2\x1e.tidemark.status.v1.CompactionR\n" +
-	"compaction\"\xdb\x01\n" +
+	"compaction\x125\n" +
+	"\abarrier\x18p \x01(\v2\x1b.tidemark.status.v1.BarrierR\abarrier\"\xc3\x01\n" +
+	"\aBarrier\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12\x12\n" +
+	"\x04gtid\x18\x03 \x01(\tR\x04gtid\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
+	"\btimeline\x18\x05 \x01(\rR\btimeline\x12\x18\n" +
+	"\asegment\x18\x06 \x01(\x04R\asegment\x12\x16\n" +
+	"\x06offset\x18\a \x01(\x04R\x06offset\"\xdb\x01\n" +
 	"\x05Lease\x12\x12\n" +
 	"\x04ours\x18\x01 \x01(\bR\x04ours\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x16\n" +
@@ -1661,66 +1771,69 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
 	(*Cluster)(nil),               // 2: tidemark.status.v1.Cluster
-	(*Lease)(nil),                 // 3: tidemark.status.v1.Lease
-	(*Verification)(nil),          // 4: tidemark.status.v1.Verification
-	(*SemiSync)(nil),              // 5: tidemark.status.v1.SemiSync
-	(*Point)(nil),                 // 6: tidemark.status.v1.Point
-	(*Backup)(nil),                // 7: tidemark.status.v1.Backup
-	(*Window)(nil),                // 8: tidemark.status.v1.Window
-	(*Restore)(nil),               // 9: tidemark.status.v1.Restore
-	(*Phase)(nil),                 // 10: tidemark.status.v1.Phase
-	(*Expiry)(nil),                // 11: tidemark.status.v1.Expiry
-	(*Compaction)(nil),            // 12: tidemark.status.v1.Compaction
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Barrier)(nil),               // 3: tidemark.status.v1.Barrier
+	(*Lease)(nil),                 // 4: tidemark.status.v1.Lease
+	(*Verification)(nil),          // 5: tidemark.status.v1.Verification
+	(*SemiSync)(nil),              // 6: tidemark.status.v1.SemiSync
+	(*Point)(nil),                 // 7: tidemark.status.v1.Point
+	(*Backup)(nil),                // 8: tidemark.status.v1.Backup
+	(*Window)(nil),                // 9: tidemark.status.v1.Window
+	(*Restore)(nil),               // 10: tidemark.status.v1.Restore
+	(*Phase)(nil),                 // 11: tidemark.status.v1.Phase
+	(*Expiry)(nil),                // 12: tidemark.status.v1.Expiry
+	(*Compaction)(nil),            // 13: tidemark.status.v1.Compaction
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	13, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	13, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	14, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	14, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
-	9,  // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
+	10, // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
 	0,  // 4: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	6,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	6,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	6,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	6,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	13, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	7,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	7,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	8,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	5,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	13, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	11, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
-	4,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
-	4,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
-	13, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
-	3,  // 19: tidemark.status.v1.Cluster.lease:type_name -> tidemark.status.v1.Lease
-	12, // 20: tidemark.status.v1.Cluster.compaction:type_name -> tidemark.status.v1.Compaction
-	13, // 21: tidemark.status.v1.Lease.taken:type_name -> google.protobuf.Timestamp
-	13, // 22: tidemark.status.v1.Lease.expires:type_name -> google.protobuf.Timestamp
-	13, // 23: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
-	13, // 24: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
-	13, // 25: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	13, // 26: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	13, // 27: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	13, // 28: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	13, // 29: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	13, // 30: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	10, // 31: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
-	13, // 32: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
-	13, // 33: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
-	13, // 34: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
-	13, // 35: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
-	13, // 36: tidemark.status.v1.Compaction.finished:type_name -> google.protobuf.Timestamp
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	7,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	7,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	7,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	7,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	14, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	8,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	8,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	9,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	6,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	14, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	12, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
+	5,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
+	5,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
+	14, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
+	4,  // 19: tidemark.status.v1.Cluster.lease:type_name -> tidemark.status.v1.Lease
+	13, // 20: tidemark.status.v1.Cluster.compaction:type_name -> tidemark.status.v1.Compaction
+	3,  // 21: tidemark.status.v1.Cluster.barrier:type_name -> tidemark.status.v1.Barrier
+	14, // 22: tidemark.status.v1.Barrier.time:type_name -> google.protobuf.Timestamp
+	14, // 23: tidemark.status.v1.Lease.taken:type_name -> google.protobuf.Timestamp
+	14, // 24: tidemark.status.v1.Lease.expires:type_name -> google.protobuf.Timestamp
+	14, // 25: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
+	14, // 26: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
+	14, // 27: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	14, // 28: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	14, // 29: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	14, // 30: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	14, // 31: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	14, // 32: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	11, // 33: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
+	14, // 34: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
+	14, // 35: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
+	14, // 36: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
+	14, // 37: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
+	14, // 38: tidemark.status.v1.Compaction.finished:type_name -> google.protobuf.Timestamp
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -1734,7 +1847,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

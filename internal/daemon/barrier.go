@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"tidemark/archiver"
+)
+
+// A barrier in the log ends what the base backups before it can restore. So it is an alarm, and a base backup begins at once,
+// until one is behind it.
+
+// unheldLocked returns a barrier if no base backup is behind it, as far as is known.
+func (c *cluster) unheldLocked(b *archiver.Barrier) *archiver.Barrier {
+	if b == nil || c.view.backup.newest != nil && b.HeldBy(c.view.backup.newest) {
+		return nil
+	}
+	return b
+}
+
+func (c *cluster) unheld() *archiver.Barrier {
+	newest := c.arch.Stats().Barrier
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unheldLocked(newest)
+}
+
+// lookEvery is how often a barrier is looked for between two base backups.
+const lookEvery = time.Second
+
+// rest waits for so long, or until there is a new barrier. It reports false when ctx has ended.
+func (c *cluster) rest(ctx context.Context, long time.Duration) bool {
+	before := c.unheld()
+	for end := c.o.Clock.Now().Add(long); ; {
+		left := end.Sub(c.o.Clock.Now())
+		if left <= 0 {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-c.o.Clock.After(min(left, lookEvery)):
+		}
+		if b := c.unheld(); b != nil && (before == nil || *before != *b) {
+			c.log.Error("no restore gets past what the log holds now: a base backup begins", zap.String("what", b.What), zap.String("gtid", b.GTID),
+				zap.Uint64("segment", b.Segment), zap.Uint64("offset", b.Offset), zap.Time("time", b.Time))
+			return true
+		}
+	}
+}
