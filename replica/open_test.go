@@ -23,12 +23,13 @@ func TestOpen(t *testing.T) {
 	p.Err(1236, "#HY000", "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and "+
 		"required binlog files have been purged.")
 	primary := &hostiletest.Server{Dump: p.Bytes(), Answers: hostiletest.Answers{
-		"SELECT @@version":      hostiletest.Row("10.11.6-MariaDB-log", "7", "1", "ROW", "CRC32", "0", "/data/", "1764554400.0"),
-		"SHOW SLAVE HOSTS":      {Columns: []string{"Server_id"}},
-		"SET @master_":          {},
-		"SET @slave_":           {},
-		"SET @mariadb_":         {},
-		"SET net_write_timeout": {},
+		"SELECT @@version":       hostiletest.Row("10.11.6-MariaDB-log", "7", "1", "ROW", "CRC32", "0", "/data/", "1764554400.0"),
+		"SHOW GLOBAL VARIABLES ": {Columns: []string{"Variable_name", "Value"}},
+		"SHOW SLAVE HOSTS":       {Columns: []string{"Server_id"}},
+		"SET @master_":           {},
+		"SET @slave_":            {},
+		"SET @mariadb_":          {},
+		"SET net_write_timeout":  {},
 	}}
 	from := binlog.Point{File: "b.1", Offset: uint64(len(binlog.Magic))}
 	r := Request{ServerID: 8, UUID: "u", Heartbeat: time.Minute, From: from}

@@ -42,6 +42,8 @@ type Status struct {
 	Syncs                uint64 `json:",string"`
 	ServerIDClash        uint32 `json:"serverIdClash"`
 	Barrier              struct{ Kind, What, GTID string }
+	Missing              []struct{ Setting, Value string }
+	MissingUnaccepted    bool
 	Archived, Primary    Point
 	SemiSync             SemiSync
 	LastBackup           struct {

@@ -85,6 +85,15 @@ func (c *checker) server(conn *client.Conn, host config.Address, s *replica.Serv
 		c.fail("log_bin", err)
 		return
 	}
+	c.missing(conn, host, s)
+	if s.Galera {
+		c.warn("galera", "Archive one node: name it alone in hosts. When it is replaced by a state transfer, its history begins anew (a timeline), with a base backup.",
+			"%s is a node of a Galera cluster (wsrep_on), whose nodes differ in their binlogs; Tidemark has not been tried on one", host)
+	}
+	if s.LogArchive {
+		c.warn("innodb_log_archive", "SET GLOBAL innodb_log_archive = OFF, and in the server's configuration.",
+			"it is ON: mariadb-backup fails with it, and there are no base backups")
+	}
 	if s.ReadOnly && len(c.cl.Hosts) == 1 {
 		c.warn("read_only", "Name the server that takes writes, unless this one is to be archived on purpose.", "%s takes no writes", host)
 	}
@@ -106,6 +115,24 @@ func (c *checker) server(conn *client.Conn, host config.Address, s *replica.Serv
 	c.settings(conn)
 	c.semiSync(conn)
 	c.serverID(conn, s)
+}
+
+// missing looks for settings because of which the binlog lacks changes.
+func (c *checker) missing(conn *client.Conn, host config.Address, s *replica.Server) {
+	const name = "not archived"
+	list, err := replica.ReadMissing(conn, s.Flavor)
+	if err != nil {
+		c.fail(name, err)
+		return
+	}
+	unaccepted := daemon.Unaccepted(c.cl, list)
+	if err := replica.RefuseMissing(host.String(), daemon.AcceptKey(c.cl), unaccepted); err != nil {
+		c.fail(name, err)
+		return
+	}
+	for _, m := range list {
+		c.warn(name, "Take it out of "+daemon.AcceptKey(c.cl)+" when the server logs everything.", "%s (%s), as the configuration accepts", m.Lacks(), m)
+	}
 }
 
 // semiSync checks whether the primary waits for the acknowledgements that are configured.

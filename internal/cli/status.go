@@ -74,6 +74,9 @@ func (a *app) runStatus(ctx context.Context, cluster string) (*statusResult, err
 		case status.State_STATE_STOPPED, status.State_STATE_STALLED, status.State_STATE_WAITING:
 			bad = append(bad, c.Name+" is "+stateName(c.State))
 		}
+		if c.MissingUnaccepted {
+			bad = append(bad, c.Name+"'s binlog lacks changes")
+		}
 		if c.Barrier != nil {
 			bad = append(bad, c.Name+" holds what no restore gets past")
 		}
@@ -173,6 +176,9 @@ func (r *statusResult) text(t *text) {
 		}
 		if c.ServerIdClash != 0 {
 			add("server_id", "another replica of the primary uses %d too: give this archiver one of its own (clusters.%s.server_id)", c.ServerIdClash, c.Name)
+		}
+		for _, m := range c.Missing {
+			add("not archived", "%s (%s=%s)", m.Lacks, m.Setting, m.Value)
 		}
 		if b := c.Barrier; b != nil {
 			add("barrier", "since %s, until a base backup is behind it, nothing can be restored that came later: %s", when(at(b.Time)), b.What)

@@ -43,6 +43,21 @@ const (
 	OnFullHold    OnFull = "hold"
 )
 
+// Missing is a setting of a primary because of which its binlog lacks changes.
+type Missing string
+
+// The settings that can be accepted.
+const (
+	MissingDoDB         Missing = "binlog_do_db"
+	MissingIgnoreDB     Missing = "binlog_ignore_db"
+	MissingSlaveUpdates Missing = "log_slave_updates"
+)
+
+// UnmarshalText accepts the settings there are.
+func (m *Missing) UnmarshalText(b []byte) error {
+	return choose(m, b, MissingDoDB, MissingIgnoreDB, MissingSlaveUpdates)
+}
+
 // Engine is what copies a server.
 type Engine string
 

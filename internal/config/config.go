@@ -57,6 +57,7 @@ type Cluster struct {
 	Ack          Ack           `key:"ack" default:"none" doc:"when a semi-synchronous primary is told that a transaction is safe: none (never), spool (synced in state_dir) or archive (confirmed by the storage)"`
 	ForkGrace    time.Duration `key:"fork_grace" default:"60s" doc:"how long a primary may lack transactions that are archived before its history becomes a timeline of its own"`
 	Heartbeat    time.Duration `key:"heartbeat" default:"5s" doc:"how often an idle primary says that it is there; two that fail to come mean a dead connection, as do less than 64 KiB of an event"`
+	Missing      []Missing     `key:"accept_missing" doc:"settings of the primary because of which its binlog lacks changes, each by its name: binlog_do_db, binlog_ignore_db, log_slave_updates (OFF, on a server that replicates); run refuses such a server otherwise"`
 	Segment      Segment       `key:"segment"`
 	Spool        Spool         `key:"spool"`
 	Base         Base          `key:"base"`

@@ -57,6 +57,8 @@ type view struct {
 	reconnects uint64
 	checksums  uint64
 	settings   settings
+	missing    []replica.Missing // settings because of which the primary's binlog lacks changes
+	unaccepted error             // of those, what the configuration does not accept
 	primary    primaryPoint
 	backup     backupView
 	verify     verifyView

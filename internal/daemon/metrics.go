@@ -111,6 +111,8 @@ func metrics() []metric {
 			always(func(c *pb.Cluster) float64 { return float64(c.Syncs) })},
 		{"tidemark_server_id_clash", "1 while another replica of the primary uses our server_id, and we another one.", gauge,
 			always(func(c *pb.Cluster) float64 { return truth(c.ServerIdClash != 0) })},
+		{"tidemark_missing_unaccepted", "1 while the primary's binlog lacks changes because of settings that the configuration does not accept.", gauge,
+			always(func(c *pb.Cluster) float64 { return truth(c.MissingUnaccepted) })},
 		{"tidemark_barrier", "1 while the log holds what no restore gets past and no base backup is behind it.", gauge,
 			always(func(c *pb.Cluster) float64 { return truth(c.Barrier != nil) })},
 		{"tidemark_semi_sync_kept", "1 while commits on the primary wait for our acknowledgement.", gauge,

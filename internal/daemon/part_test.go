@@ -65,6 +65,7 @@ func mariadb(id int, state, applied, start string) hostiletest.Answers {
 	return hostiletest.Answers{
 		"SELECT @@version":                   probed,
 		"SHOW GLOBAL STATUS LIKE 'Slaves_ru": hostiletest.Row("Slaves_running", "0"),
+		"SHOW GLOBAL VARIABLES WHERE ":       {Columns: []string{"Variable_name", "Value"}},
 		"SELECT @@gtid_binlog_state":         hostiletest.Row(state, applied),
 		"SHOW BINARY LOGS":                   hostiletest.Row("binlog.000001", "4711"),
 		"SELECT BINLOG_GTID_POS(":            hostiletest.Row(start),

@@ -21,7 +21,13 @@ func (c *cluster) status(now time.Time) *pb.Cluster {
 	m.Lease = leaseStatus(c.lease)
 	if v.err != nil {
 		m.Error, m.Hint = v.err.Error(), fault.HintOf(v.err)
+	} else if v.unaccepted != nil {
+		m.Error, m.Hint = v.unaccepted.Error(), fault.HintOf(v.unaccepted)
 	}
+	for _, lack := range v.missing {
+		m.Missing = append(m.Missing, &pb.Missing{Setting: lack.Setting, Value: lack.Value, Lacks: lack.Lacks()})
+	}
+	m.MissingUnaccepted = v.unaccepted != nil
 	if v.server != nil {
 		m.Flavor, m.ServerVersion = v.server.Flavor.String(), v.server.Version
 	}
@@ -143,6 +149,9 @@ func ready(m *pb.Cluster) (bool, string) {
 			why = m.Error
 		}
 		return false, why
+	}
+	if m.MissingUnaccepted {
+		return false, m.Error
 	}
 	if b := m.Barrier; b != nil {
 		return false, "no restore gets past what the log holds, and no base backup is behind it: " + b.What

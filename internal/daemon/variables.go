@@ -32,6 +32,9 @@ func (c *cluster) observeAnew(ctx context.Context, o replica.Options) error {
 		return err
 	}
 	defer conn.Close()
+	if err := c.lookForMissing(conn, o.Host); err != nil {
+		return err
+	}
 	return c.observe(conn)
 }
 

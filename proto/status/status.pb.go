@@ -205,11 +205,13 @@ type Cluster struct {
 	LastVerification     *Verification          `protobuf:"bytes,70,opt,name=last_verification,json=lastVerification,proto3" json:"last_verification,omitempty"` // of the archive, by the schedule
 	RunningVerification  *Verification          `protobuf:"bytes,71,opt,name=running_verification,json=runningVerification,proto3" json:"running_verification,omitempty"`
 	NextVerification     *timestamppb.Timestamp `protobuf:"bytes,72,opt,name=next_verification,json=nextVerification,proto3" json:"next_verification,omitempty"`
-	Syncs                uint64                 `protobuf:"varint,100,opt,name=syncs,proto3" json:"syncs,omitempty"`                                        // of the spool's files and directory; one serves all commits that wait
-	ServerIdClash        uint32                 `protobuf:"varint,101,opt,name=server_id_clash,json=serverIdClash,proto3" json:"server_id_clash,omitempty"` // the server_id that another replica of the primary uses as well; 0 if none does
-	Lease                *Lease                 `protobuf:"bytes,110,opt,name=lease,proto3" json:"lease,omitempty"`                                         // who archives the cluster
-	Compaction           *Compaction            `protobuf:"bytes,111,opt,name=compaction,proto3" json:"compaction,omitempty"`                               // where the daemon compacts
-	Barrier              *Barrier               `protobuf:"bytes,112,opt,name=barrier,proto3" json:"barrier,omitempty"`                                     // in the log, while no base backup is behind it: what came after it cannot be restored
+	Syncs                uint64                 `protobuf:"varint,100,opt,name=syncs,proto3" json:"syncs,omitempty"`                                                  // of the spool's files and directory; one serves all commits that wait
+	ServerIdClash        uint32                 `protobuf:"varint,101,opt,name=server_id_clash,json=serverIdClash,proto3" json:"server_id_clash,omitempty"`           // the server_id that another replica of the primary uses as well; 0 if none does
+	Lease                *Lease                 `protobuf:"bytes,110,opt,name=lease,proto3" json:"lease,omitempty"`                                                   // who archives the cluster
+	Compaction           *Compaction            `protobuf:"bytes,111,opt,name=compaction,proto3" json:"compaction,omitempty"`                                         // where the daemon compacts
+	Missing              []*Missing             `protobuf:"bytes,113,rep,name=missing,proto3" json:"missing,omitempty"`                                               // settings because of which the primary's binlog lacks changes, accepted or not
+	MissingUnaccepted    bool                   `protobuf:"varint,114,opt,name=missing_unaccepted,json=missingUnaccepted,proto3" json:"missing_unaccepted,omitempty"` // the configuration does not accept all of them
+	Barrier              *Barrier               `protobuf:"bytes,112,opt,name=barrier,proto3" json:"barrier,omitempty"`                                               // in the log, while no base backup is behind it: what came after it cannot be restored
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -524,11 +526,86 @@ func (x *Cluster) GetCompaction() *Compaction {
 	return nil
 }
 
+func (x *Cluster) GetMissing() []*Missing {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *Cluster) GetMissingUnaccepted() bool {
+	if x != nil {
+		return x.MissingUnaccepted
+	}
+	return false
+}
+
 func (x *Cluster) GetBarrier() *Barrier {
 	if x != nil {
 		return x.Barrier
 	}
 	return nil
+}
+
+// A setting because of which the primary's binlog lacks changes.
+type Missing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Setting       string                 `protobuf:"bytes,1,opt,name=setting,proto3" json:"setting,omitempty"` // binlog_do_db, binlog_ignore_db, log_slave_updates
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Lacks         string                 `protobuf:"bytes,3,opt,name=lacks,proto3" json:"lacks,omitempty"` // in words
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Missing) Reset() {
+	*x = Missing{}
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Missing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Missing) ProtoMessage() {}
+
+func (x *Missing) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_status_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Missing.ProtoReflect.Descriptor instead.
+func (*Missing) Descriptor() ([]byte, []int) {
+	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Missing) GetSetting() string {
+	if x != nil {
+		return x.Setting
+	}
+	return ""
+}
+
+func (x *Missing) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Missing) GetLacks() string {
+	if x != nil {
+		return x.Lacks
+	}
+	return ""
 }
 
 // A place in the log that no restore gets past.
@@ -547,7 +624,7 @@ type Barrier struct {
 
 func (x *Barrier) Reset() {
 	*x = Barrier{}
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +636,7 @@ func (x *Barrier) String() string {
 func (*Barrier) ProtoMessage() {}
 
 func (x *Barrier) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[2]
+	mi := &file_proto_status_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +649,7 @@ func (x *Barrier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Barrier.ProtoReflect.Descriptor instead.
 func (*Barrier) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{2}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Barrier) GetKind() string {
@@ -640,7 +717,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +729,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[3]
+	mi := &file_proto_status_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +742,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{3}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Lease) GetOurs() bool {
@@ -735,7 +812,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +824,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[4]
+	mi := &file_proto_status_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +837,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{4}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Verification) GetStarted() *timestamppb.Timestamp {
@@ -846,7 +923,7 @@ type SemiSync struct {
 
 func (x *SemiSync) Reset() {
 	*x = SemiSync{}
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +935,7 @@ func (x *SemiSync) String() string {
 func (*SemiSync) ProtoMessage() {}
 
 func (x *SemiSync) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[5]
+	mi := &file_proto_status_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +948,7 @@ func (x *SemiSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SemiSync.ProtoReflect.Descriptor instead.
 func (*SemiSync) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{5}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SemiSync) GetAck() string {
@@ -964,7 +1041,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1053,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[6]
+	mi := &file_proto_status_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1066,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{6}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Point) GetFile() string {
@@ -1041,7 +1118,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1130,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[7]
+	mi := &file_proto_status_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1143,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{7}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Backup) GetId() string {
@@ -1121,7 +1198,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_status_status_proto_msgTypes[8]
+	mi := &file_proto_status_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1210,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[8]
+	mi := &file_proto_status_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1223,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{8}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Window) GetEarliest() *timestamppb.Timestamp {
@@ -1189,7 +1266,7 @@ type Restore struct {
 
 func (x *Restore) Reset() {
 	*x = Restore{}
-	mi := &file_proto_status_status_proto_msgTypes[9]
+	mi := &file_proto_status_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1278,7 @@ func (x *Restore) String() string {
 func (*Restore) ProtoMessage() {}
 
 func (x *Restore) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[9]
+	mi := &file_proto_status_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1291,7 @@ func (x *Restore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restore.ProtoReflect.Descriptor instead.
 func (*Restore) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{9}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Restore) GetCluster() string {
@@ -1347,7 +1424,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_proto_status_status_proto_msgTypes[10]
+	mi := &file_proto_status_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1436,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[10]
+	mi := &file_proto_status_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1449,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{10}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Phase) GetPhase() string {
@@ -1405,7 +1482,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_proto_status_status_proto_msgTypes[11]
+	mi := &file_proto_status_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1494,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[11]
+	mi := &file_proto_status_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1507,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{11}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Expiry) GetFinished() *timestamppb.Timestamp {
@@ -1499,7 +1576,7 @@ type Compaction struct {
 
 func (x *Compaction) Reset() {
 	*x = Compaction{}
-	mi := &file_proto_status_status_proto_msgTypes[12]
+	mi := &file_proto_status_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1588,7 @@ func (x *Compaction) String() string {
 func (*Compaction) ProtoMessage() {}
 
 func (x *Compaction) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_status_status_proto_msgTypes[12]
+	mi := &file_proto_status_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1601,7 @@ func (x *Compaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compaction.ProtoReflect.Descriptor instead.
 func (*Compaction) Descriptor() ([]byte, []int) {
-	return file_proto_status_status_proto_rawDescGZIP(), []int{12}
+	return file_proto_status_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Compaction) GetFinished() *timestamppb.Timestamp {
@@ -1593,7 +1670,7 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x127\n" +
 	"\bclusters\x18\x04 \x03(\v2\x1b.tidemark.status.v1.ClusterR\bclusters\x125\n" +
-	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\x81\x0f\n" +
+	"\arestore\x18P \x01(\v2\x1b.tidemark.status.v1.RestoreR\arestore\"\xe7\x0f\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.tidemark.status.v1.StateR\x05state\x12\x14\n" +
@@ -1643,7 +1720,13 @@ const file_proto_status_status_proto_rawDesc = "" +
 	"\n" +
 	"compaction\x18o \x01(\v2\x1e.tidemark.status.v1.CompactionR\n" +
 	"compaction\x125\n" +
-	"\abarrier\x18p \x01(\v2\x1b.tidemark.status.v1.BarrierR\abarrier\"\xc3\x01\n" +
+	"\amissing\x18q \x03(\v2\x1b.tidemark.status.v1.MissingR\amissing\x12-\n" +
+	"\x12missing_unaccepted\x18r \x01(\bR\x11missingUnaccepted\x125\n" +
+	"\abarrier\x18p \x01(\v2\x1b.tidemark.status.v1.BarrierR\abarrier\"O\n" +
+	"\aMissing\x12\x18\n" +
+	"\asetting\x18\x01 \x01(\tR\asetting\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x14\n" +
+	"\x05lacks\x18\x03 \x01(\tR\x05lacks\"\xc3\x01\n" +
 	"\aBarrier\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x12\n" +
@@ -1771,69 +1854,71 @@ func file_proto_status_status_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_status_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_proto_status_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_proto_status_status_proto_goTypes = []any{
 	(State)(0),                    // 0: tidemark.status.v1.State
 	(*Status)(nil),                // 1: tidemark.status.v1.Status
 	(*Cluster)(nil),               // 2: tidemark.status.v1.Cluster
-	(*Barrier)(nil),               // 3: tidemark.status.v1.Barrier
-	(*Lease)(nil),                 // 4: tidemark.status.v1.Lease
-	(*Verification)(nil),          // 5: tidemark.status.v1.Verification
-	(*SemiSync)(nil),              // 6: tidemark.status.v1.SemiSync
-	(*Point)(nil),                 // 7: tidemark.status.v1.Point
-	(*Backup)(nil),                // 8: tidemark.status.v1.Backup
-	(*Window)(nil),                // 9: tidemark.status.v1.Window
-	(*Restore)(nil),               // 10: tidemark.status.v1.Restore
-	(*Phase)(nil),                 // 11: tidemark.status.v1.Phase
-	(*Expiry)(nil),                // 12: tidemark.status.v1.Expiry
-	(*Compaction)(nil),            // 13: tidemark.status.v1.Compaction
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*Missing)(nil),               // 3: tidemark.status.v1.Missing
+	(*Barrier)(nil),               // 4: tidemark.status.v1.Barrier
+	(*Lease)(nil),                 // 5: tidemark.status.v1.Lease
+	(*Verification)(nil),          // 6: tidemark.status.v1.Verification
+	(*SemiSync)(nil),              // 7: tidemark.status.v1.SemiSync
+	(*Point)(nil),                 // 8: tidemark.status.v1.Point
+	(*Backup)(nil),                // 9: tidemark.status.v1.Backup
+	(*Window)(nil),                // 10: tidemark.status.v1.Window
+	(*Restore)(nil),               // 11: tidemark.status.v1.Restore
+	(*Phase)(nil),                 // 12: tidemark.status.v1.Phase
+	(*Expiry)(nil),                // 13: tidemark.status.v1.Expiry
+	(*Compaction)(nil),            // 14: tidemark.status.v1.Compaction
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_proto_status_status_proto_depIdxs = []int32{
-	14, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
-	14, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
+	15, // 0: tidemark.status.v1.Status.started:type_name -> google.protobuf.Timestamp
+	15, // 1: tidemark.status.v1.Status.now:type_name -> google.protobuf.Timestamp
 	2,  // 2: tidemark.status.v1.Status.clusters:type_name -> tidemark.status.v1.Cluster
-	10, // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
+	11, // 3: tidemark.status.v1.Status.restore:type_name -> tidemark.status.v1.Restore
 	0,  // 4: tidemark.status.v1.Cluster.state:type_name -> tidemark.status.v1.State
-	7,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
-	7,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
-	7,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
-	7,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
-	14, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
-	8,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
-	8,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
-	9,  // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
-	6,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
-	14, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
-	12, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
-	5,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
-	5,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
-	14, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
-	4,  // 19: tidemark.status.v1.Cluster.lease:type_name -> tidemark.status.v1.Lease
-	13, // 20: tidemark.status.v1.Cluster.compaction:type_name -> tidemark.status.v1.Compaction
-	3,  // 21: tidemark.status.v1.Cluster.barrier:type_name -> tidemark.status.v1.Barrier
-	14, // 22: tidemark.status.v1.Barrier.time:type_name -> google.protobuf.Timestamp
-	14, // 23: tidemark.status.v1.Lease.taken:type_name -> google.protobuf.Timestamp
-	14, // 24: tidemark.status.v1.Lease.expires:type_name -> google.protobuf.Timestamp
-	14, // 25: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
-	14, // 26: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
-	14, // 27: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
-	14, // 28: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
-	14, // 29: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
-	14, // 30: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
-	14, // 31: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
-	14, // 32: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
-	11, // 33: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
-	14, // 34: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
-	14, // 35: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
-	14, // 36: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
-	14, // 37: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
-	14, // 38: tidemark.status.v1.Compaction.finished:type_name -> google.protobuf.Timestamp
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	8,  // 5: tidemark.status.v1.Cluster.received:type_name -> tidemark.status.v1.Point
+	8,  // 6: tidemark.status.v1.Cluster.spooled:type_name -> tidemark.status.v1.Point
+	8,  // 7: tidemark.status.v1.Cluster.archived:type_name -> tidemark.status.v1.Point
+	8,  // 8: tidemark.status.v1.Cluster.primary:type_name -> tidemark.status.v1.Point
+	15, // 9: tidemark.status.v1.Cluster.covered_until:type_name -> google.protobuf.Timestamp
+	9,  // 10: tidemark.status.v1.Cluster.last_backup:type_name -> tidemark.status.v1.Backup
+	9,  // 11: tidemark.status.v1.Cluster.running_backup:type_name -> tidemark.status.v1.Backup
+	10, // 12: tidemark.status.v1.Cluster.window:type_name -> tidemark.status.v1.Window
+	7,  // 13: tidemark.status.v1.Cluster.semi_sync:type_name -> tidemark.status.v1.SemiSync
+	15, // 14: tidemark.status.v1.Cluster.timeline_began:type_name -> google.protobuf.Timestamp
+	13, // 15: tidemark.status.v1.Cluster.last_expiry:type_name -> tidemark.status.v1.Expiry
+	6,  // 16: tidemark.status.v1.Cluster.last_verification:type_name -> tidemark.status.v1.Verification
+	6,  // 17: tidemark.status.v1.Cluster.running_verification:type_name -> tidemark.status.v1.Verification
+	15, // 18: tidemark.status.v1.Cluster.next_verification:type_name -> google.protobuf.Timestamp
+	5,  // 19: tidemark.status.v1.Cluster.lease:type_name -> tidemark.status.v1.Lease
+	14, // 20: tidemark.status.v1.Cluster.compaction:type_name -> tidemark.status.v1.Compaction
+	3,  // 21: tidemark.status.v1.Cluster.missing:type_name -> tidemark.status.v1.Missing
+	4,  // 22: tidemark.status.v1.Cluster.barrier:type_name -> tidemark.status.v1.Barrier
+	15, // 23: tidemark.status.v1.Barrier.time:type_name -> google.protobuf.Timestamp
+	15, // 24: tidemark.status.v1.Lease.taken:type_name -> google.protobuf.Timestamp
+	15, // 25: tidemark.status.v1.Lease.expires:type_name -> google.protobuf.Timestamp
+	15, // 26: tidemark.status.v1.Verification.started:type_name -> google.protobuf.Timestamp
+	15, // 27: tidemark.status.v1.Verification.finished:type_name -> google.protobuf.Timestamp
+	15, // 28: tidemark.status.v1.Point.commit_time:type_name -> google.protobuf.Timestamp
+	15, // 29: tidemark.status.v1.Point.at:type_name -> google.protobuf.Timestamp
+	15, // 30: tidemark.status.v1.Backup.started:type_name -> google.protobuf.Timestamp
+	15, // 31: tidemark.status.v1.Backup.finished:type_name -> google.protobuf.Timestamp
+	15, // 32: tidemark.status.v1.Window.earliest:type_name -> google.protobuf.Timestamp
+	15, // 33: tidemark.status.v1.Window.latest:type_name -> google.protobuf.Timestamp
+	12, // 34: tidemark.status.v1.Restore.phases:type_name -> tidemark.status.v1.Phase
+	15, // 35: tidemark.status.v1.Restore.last_applied_time:type_name -> google.protobuf.Timestamp
+	15, // 36: tidemark.status.v1.Expiry.finished:type_name -> google.protobuf.Timestamp
+	15, // 37: tidemark.status.v1.Expiry.succeeded:type_name -> google.protobuf.Timestamp
+	15, // 38: tidemark.status.v1.Expiry.window_begins:type_name -> google.protobuf.Timestamp
+	15, // 39: tidemark.status.v1.Compaction.finished:type_name -> google.protobuf.Timestamp
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_proto_status_status_proto_init() }
@@ -1847,7 +1932,7 @@ func file_proto_status_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_status_status_proto_rawDesc), len(file_proto_status_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
