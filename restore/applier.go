@@ -229,7 +229,7 @@ func (p *private) stopped(status map[string]string) error {
 		return p.broken(errors.New("the server has stopped applying the log, without an error"))
 	}
 	hint := "The server's log is in " + p.run.work.logFile("server") + ". " + p.srv.Explain(status["Last_SQL_Error"])
-	return fault.New(fault.Other, "apply the log", "", fmt.Errorf("error %s: %s", status["Last_SQL_Errno"], status["Last_SQL_Error"])).
+	return fault.New(fault.Other, "apply the log", "", &stoppedError{status["Last_SQL_Errno"], status["Last_SQL_Error"]}).
 		WithHint(strings.TrimSpace(hint))
 }
 

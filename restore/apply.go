@@ -120,7 +120,7 @@ func (r *run) applyAll(ctx context.Context, s *session) error {
 			err = r.applied(m, b)
 		}
 		if err != nil {
-			return r.failed(ctx, err)
+			return r.failed(ctx, r.nameFailing(ctx, m, err))
 		}
 		r.threads.measured(b.bytes, r.clock.Now().Sub(begun))
 		r.report.Batches++

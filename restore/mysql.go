@@ -172,10 +172,11 @@ func (m *mysql) idle(status map[string]string, before int) (int, error) {
 	return before + 1, nil
 }
 
-// failed is the error with which the SQL thread has stopped. Its own says only which worker has one.
+// failed is the error with which the SQL thread has stopped. Its own says only which worker has one, and 3030 of a worker that
+// another one has.
 func (m *mysql) failed(status map[string]string) error {
 	rows, err := m.conn.Query("SELECT last_error_number, last_error_message FROM performance_schema.replication_applier_status_by_worker " +
-		"WHERE last_error_number <> 0 LIMIT 1")
+		"WHERE last_error_number <> 0 ORDER BY last_error_number = 3030, last_error_timestamp LIMIT 1")
 	if err == nil && len(rows) > 0 {
 		status["Last_SQL_Errno"], status["Last_SQL_Error"] = rows[0][0], rows[0][1]
 	}
