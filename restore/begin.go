@@ -4,13 +4,12 @@ import (
 	"context"
 
 	"tidemark/internal/fault"
-	"tidemark/internal/mysqld"
 )
 
 // begin makes a data directory of the base backup and starts the private server on it. The log is read
 // ahead meanwhile.
 func (r *run) begin(ctx context.Context) (*session, error) {
-	need := r.plan.DiskBytes + mysqld.RedoLog(mysqld.Pool(r.Memory))
+	need := r.space()
 	again := r.work.left
 	if !again {
 		if err := r.checkDisk(need); err != nil {

@@ -230,14 +230,15 @@ func (r *run) checkDisk(data int64) error {
 	relay := min(r.RelaySpace, 2*r.plan.LogBytes)
 	target := nearest(r.work.target)
 	needs := map[string]int64{target: data}
-	same, err := sameDevice(target, r.work.dir)
+	work := nearest(r.work.dir)
+	same, err := sameDevice(target, work)
 	if err != nil {
 		return err
 	}
 	if same {
 		needs[target] += relay
 	} else {
-		needs[r.work.dir] = relay
+		needs[work] = relay
 	}
 	for dir, need := range needs {
 		var st syscall.Statfs_t

@@ -42,9 +42,10 @@ type Plan struct {
 	DownloadBytes int64  `json:"download_bytes"` // base backup and segments, as stored
 	DiskBytes     int64  `json:"disk_bytes"`     // of the base backup, plain; the relay space comes on top
 
-	ServerVersion string    `json:"server_version"` // of the base backup; a server of its series is needed
-	TimePrecision string    `json:"time_precision"` // of commit times
-	CoveredUntil  time.Time `json:"covered_until"`  // the archive holds everything up to here
+	Plugins       []string  `json:"plugins,omitempty"` // of the backed up server, with their libraries, that may matter to the log
+	ServerVersion string    `json:"server_version"`    // of the base backup; a server of its series is needed
+	TimePrecision string    `json:"time_precision"`    // of commit times
+	CoveredUntil  time.Time `json:"covered_until"`     // the archive holds everything up to here
 
 	// Suspects are transactions whose commit time is not believed, or not certain, where the target's hangs on it.
 	Suspects     []Suspect      `json:"suspects,omitempty"`
@@ -207,6 +208,9 @@ func (p *Plan) fill(ctx context.Context, h *history, t Target, stop spot) error 
 	}
 	p.base, p.start, p.unlogged, p.from, p.segments = b, from.position, from.unlogged, from.offset, h.segments[from.i:max(from.i, stop.i)+1]
 	p.ServerVersion = b.ServerVersion
+	for _, pl := range p.neededPlugins() {
+		p.Plugins = append(p.Plugins, pl.String())
+	}
 	p.Base = PlanBase{ID: b.ID, Consistent: b.Consistent, Parts: len(b.Parts), StoredBytes: b.StoredBytes(), PlainBytes: b.PlainBytes, Kept: h.kept(from.i),
 		Position: Point{Timeline: b.Timeline, Segment: b.Segment, File: b.Source.File, Offset: b.Source.Offset, GTID: b.PositionMax.GTID}}
 

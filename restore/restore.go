@@ -164,6 +164,9 @@ func (r *run) check(ctx context.Context) (err error) {
 	if err := r.checkConfined(); err != nil {
 		return err
 	}
+	if err := r.checkOptions(); err != nil {
+		return err
+	}
 	if err := r.checkStart(); err != nil {
 		return err
 	}

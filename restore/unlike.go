@@ -30,27 +30,20 @@ func (p *Plan) warnOfServer() {
 // plugins warns of plugins that the backed up server had and the one that applies the log has not, where statements that
 // need them fail or do something else.
 func (p *private) plugins() error {
-	recorded := p.run.plan.base.Variables["plugins"]
-	if recorded == "" {
+	needed := p.run.plan.neededPlugins()
+	if len(needed) == 0 {
 		return nil
 	}
 	rows, err := p.conn.Query("SELECT plugin_name FROM information_schema.plugins WHERE plugin_status = 'ACTIVE'")
 	if err != nil {
 		return err
 	}
-	var missing []string
-	for plugin := range strings.SplitSeq(recorded, ",") {
-		name, library, _ := strings.Cut(plugin, "=")
-		if !variables.PluginMatters(name) {
-			continue
-		}
-		if !slices.ContainsFunc(rows, func(row []string) bool { return strings.EqualFold(row[0], name) }) {
-			missing = append(missing, fmt.Sprintf("%s (%s)", name, library))
-		}
-	}
+	missing := slices.DeleteFunc(needed, func(pl plugin) bool {
+		return slices.ContainsFunc(rows, func(row []string) bool { return strings.EqualFold(row[0], pl.name) })
+	})
 	if len(missing) > 0 {
 		p.run.report.warn("the backed up server had plugins that are not loaded here: %s; if the log needs one, load it by plugin-load-add in the file of --defaults-extra-file, with --plugin-dir where it is elsewhere",
-			strings.Join(missing, ", "))
+			joined(missing))
 	}
 	return nil
 }

@@ -84,6 +84,11 @@ func (w *workspace) claim() error {
 	if err := w.outlive(); err != nil {
 		return err
 	}
+	return w.vacant()
+}
+
+// vacant refuses a target that holds anything but what an interrupted restore has left.
+func (w *workspace) vacant() error {
 	occupied, err := w.occupied()
 	if err != nil || !occupied {
 		return err

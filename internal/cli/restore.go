@@ -73,7 +73,9 @@ The directory must be absent or empty. A restore that was interrupted is resumed
 behind the last transaction that its server had applied: none is applied twice, none left out. Where
 that cannot be told, as when the server died while it applied a definition, a change of a table that is
 not transactional, or one that needs a temporary table, it begins again from the base backup and says so.
---dry-run shows what would be done, and what lies on both sides of the target.
+--dry-run shows what would be done, what lies on both sides of the target, and what the server here
+lacks. With --target-dir it refuses what the restore would refuse: programs, options, what lies there,
+and the space.
 
 --follow goes on with what is archived later: the private server stays, and applies each segment soon
 after it was archived, or with --delay that long after its transactions were committed. It ends at the
@@ -217,7 +219,13 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 	if err != nil {
 		return nil, err
 	}
+	options := restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
+		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, AllowPaths: o.allow, Start: start, Service: o.service(),
+		Log: log, Clock: a.Clock, FS: durable.OS{}}
 	if o.dryRun {
+		if err := plan.Rehearse(ctx, options); err != nil {
+			return &planResult{plan, read}, err
+		}
 		return &planResult{plan, read}, warned("the plan", len(plan.Warnings))
 	}
 	show := a.progress()
@@ -227,13 +235,11 @@ func (a *app) runRestore(ctx context.Context, o restoreOptions) (result, error) 
 		return nil, err
 	}
 	defer told.stop()
-	report, err := restore.RunOrFallBack(ctx, cat, plan, what, restore.Options{TargetDir: o.dir, RelaySpace: relay, Threads: o.threads, Memory: memory,
-		DefaultsExtraFile: o.defaults, PluginDir: o.plugins, AllowPaths: o.allow, Start: start, Service: o.service(),
-		Log: log, Clock: a.Clock, FS: durable.OS{},
-		Progress: func(e restore.Event) {
-			show.show(restoreLine(e), progressOf(e))
-			told.observe(e)
-		}})
+	options.Progress = func(e restore.Event) {
+		show.show(restoreLine(e), progressOf(e))
+		told.observe(e)
+	}
+	report, err := restore.RunOrFallBack(ctx, cat, plan, what, options)
 	if err != nil {
 		return nil, err
 	}

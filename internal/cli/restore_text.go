@@ -39,6 +39,12 @@ func (r *planResult) text(t *text) {
 	t.line("  download           %s", size(p.DownloadBytes))
 	t.line("  disk               %s, and the relay space", size(p.DiskBytes))
 	t.line("  server             %s or another of its series", p.ServerVersion)
+	for i, plugin := range p.Plugins {
+		if i == 0 {
+			t.title("plugins of the backed up server that the log may need")
+		}
+		t.line("  %s", plugin)
+	}
 	t.line("  commit times       are known to %s", p.TimePrecision)
 	if until := when(p.CoveredUntil); until != "" {
 		t.line("  covered until      %s", until)

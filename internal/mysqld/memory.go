@@ -25,6 +25,9 @@ func Memory() int64 {
 	return available
 }
 
+// TotalMemory returns the bytes of memory that the machine has, or 0 where that cannot be read.
+func TotalMemory() int64 { return meminfo("MemTotal:") }
+
 // meminfo returns a value of /proc/meminfo in bytes, or 0.
 func meminfo(name string) int64 {
 	text, err := os.ReadFile("/proc/meminfo")

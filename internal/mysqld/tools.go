@@ -133,3 +133,17 @@ func ProgramVersion(ctx context.Context, path string) (Version, error) {
 	}
 	return v, nil
 }
+
+// PluginDir asks a server's program in which directory it looks for plugins.
+func PluginDir(ctx context.Context, mysqld string) (string, error) {
+	out, err := exec.CommandContext(ctx, mysqld, "--no-defaults", "--verbose", "--help").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its plugin directory: %w", mysqld, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if name, dir, found := strings.Cut(strings.TrimSpace(line), " "); found && name == "plugin-dir" {
+			return strings.TrimSpace(dir), nil
+		}
+	}
+	return "", fmt.Errorf("ask %s for its plugin directory: it names none", mysqld)
+}
