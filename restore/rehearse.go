@@ -77,6 +77,9 @@ func (r *run) checkOptions() error {
 			return fault.New(fault.Usage, "read the directory of --plugin-dir", "", err)
 		}
 	}
+	if _, err := os.ReadDir(os.TempDir()); err != nil {
+		return fault.New(fault.Usage, "use the directory for temporary files", "", err).WithHint("Make the directory that TMPDIR names, or unset TMPDIR.")
+	}
 	if total := mysqld.TotalMemory(); total > 0 && r.Memory > total {
 		return fault.New(fault.Usage, "restore with", fmt.Sprintf("--memory %d MiB", r.Memory>>20), fmt.Errorf("the machine has %d MiB", total>>20)).
 			WithHint("Give less, or leave it out: half of what is free is used then.")
