@@ -42,6 +42,7 @@ type Setup struct {
 	Server    *servertest.Server // a primary that is there, with its account; one is started if nil
 	Shared    bool               // that primary is servertest.Shared, with the database World.DB
 	Options   []string           // of the server that is started: "--max-binlog-size=4M"
+	Env       []string           // of that server, beside our own: "TZ=Europe/Berlin"
 	SQL       []string           // executed before it is archived
 	User      string             // the account that archives; servertest.User if ""
 	Password  string             // of the account; Password if ""
@@ -73,7 +74,7 @@ func New(t *testing.T, s Setup) *World {
 		w.Server = servertest.Shared(t, s.Binaries, Password)
 		w.DB = w.Server.Database()
 	case w.Server == nil:
-		w.Server = servertest.Start(t, servertest.Options{ServerID: PrimaryID, Binaries: s.Binaries, Extra: s.Options})
+		w.Server = servertest.Start(t, servertest.Options{ServerID: PrimaryID, Binaries: s.Binaries, Extra: s.Options, Env: s.Env})
 		if w.Server.Binaries.Flavor == servertest.MySQL {
 			w.Server.Exec("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
 		}
