@@ -167,6 +167,7 @@ func MakePlan(ctx context.Context, c *catalog.Catalog, o PlanOptions) (*Plan, er
 		p.name(stop, o.Target)
 	}
 	p.warnOfServer()
+	p.warnOfSeries()
 	p.warnOfEmpty()
 	if h.broken != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the log is damaged behind the target: %v", h.broken))

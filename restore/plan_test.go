@@ -459,3 +459,19 @@ func TestUncopiedFiles(t *testing.T) {
 		t.Errorf("%q", p.Warnings)
 	}
 }
+
+// TestSeries: a plan says where the log goes over to another series than the base backup's.
+func TestSeries(t *testing.T) {
+	segment := func(version, before string) *catalog.Segment {
+		return &catalog.Segment{Source: catalog.Source{Version: version}, Before: catalog.Position{GTID: before}}
+	}
+	p := &Plan{base: &catalog.Base{ID: "b1", ServerVersion: "10.11.19-MariaDB-log"},
+		segments: []*catalog.Segment{segment("10.11.19-MariaDB-log", "0-1-1"), segment("10.11.20-MariaDB-log", "0-1-5")}}
+	if p.warnOfSeries(); len(p.Warnings) != 0 {
+		t.Errorf("of one series: %q", p.Warnings)
+	}
+	p.segments = append(p.segments, segment("11.8.9-MariaDB-log", "0-1-9"), segment("11.8.9-MariaDB-log", "0-1-12"))
+	if p.warnOfSeries(); len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "behind GTID position 0-1-9 was written by") {
+		t.Errorf("of two: %q", p.Warnings)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"tidemark/basebackup"
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
+	"tidemark/internal/mysqld"
 	pb "tidemark/proto/status"
 )
 
@@ -104,13 +105,31 @@ func (c *cluster) nextBackup(ctx context.Context, now time.Time) (time.Time, err
 	switch {
 	case !again.IsZero():
 		return again, nil
-	case len(bases) == 0, c.unheld() != nil:
+	case len(bases) == 0, c.unheld() != nil, c.upgraded(bases[len(bases)-1]):
 		return now, nil
 	}
 	if c.cfg.Base.Schedule.Never() {
 		return now.Add(time.Hour), nil
 	}
 	return c.cfg.Base.Schedule.Next(bases[len(bases)-1].Started), nil
+}
+
+// upgraded reports whether the server that is streamed from is of another series than the one that the newest base backup was
+// taken of. Who restores that needs the old series, and it need not know all that the new one writes.
+func (c *cluster) upgraded(newest *catalog.Base) bool {
+	now, err := mysqld.ParseVersion(c.serverVersion())
+	before, berr := mysqld.ParseVersion(newest.ServerVersion)
+	return err == nil && berr == nil && now.Flavor == before.Flavor && now.Series() != before.Series()
+}
+
+// serverVersion is that of the server that is streamed from; "" before the first connection.
+func (c *cluster) serverVersion() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.view.server == nil {
+		return ""
+	}
+	return c.view.server.Version
 }
 
 // serves tells which base backups a restore of this timeline can begin with: its own, and those that

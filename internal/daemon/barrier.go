@@ -30,9 +30,9 @@ func (c *cluster) unheld() *archiver.Barrier {
 // lookEvery is how often a barrier is looked for between two base backups.
 const lookEvery = time.Second
 
-// rest waits for so long, or until there is a new barrier. It reports false when ctx has ended.
+// rest waits for so long, or until there is a new barrier or a server of another version. It reports false when ctx has ended.
 func (c *cluster) rest(ctx context.Context, long time.Duration) bool {
-	before := c.unheld()
+	before, version := c.unheld(), c.serverVersion()
 	for end := c.o.Clock.Now().Add(long); ; {
 		left := end.Sub(c.o.Clock.Now())
 		if left <= 0 {
@@ -42,6 +42,9 @@ func (c *cluster) rest(ctx context.Context, long time.Duration) bool {
 		case <-ctx.Done():
 			return false
 		case <-c.o.Clock.After(min(left, lookEvery)):
+		}
+		if c.serverVersion() != version {
+			return true
 		}
 		if b := c.unheld(); b != nil && (before == nil || *before != *b) {
 			c.log.Error("no restore gets past what the log holds now: a base backup begins", zap.String("what", b.What), zap.String("gtid", b.GTID),
