@@ -1,6 +1,10 @@
 package archiver
 
-import "tidemark/internal/catalog"
+import (
+	"slices"
+
+	"tidemark/internal/catalog"
+)
 
 // Barrier is the newest one in the log, and where it lies.
 type Barrier struct {
@@ -19,4 +23,13 @@ func (a *Archiver) noteBarrierLocked(segment uint64, list []catalog.Barrier) {
 	if n := len(list); n > 0 {
 		a.stats.Barrier = &Barrier{Barrier: list[n-1], Timeline: a.o.Timeline, Segment: segment}
 	}
+}
+
+// nameless are barriers without the names that they bear, for the plain manifests of an encrypted archive.
+func nameless(list []catalog.Barrier) []catalog.Barrier {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].What = "an " + list[i].Kind + ", which the encrypted log tells more of"
+	}
+	return list
 }

@@ -166,6 +166,9 @@ func (a *Archiver) commit(ctx context.Context, s *sealed) error {
 	seg.Stored, seg.BodySHA256, seg.Tail = s.up.stored, s.up.body, &tail
 	seg.Members = []catalog.Member{seg.Members[0]}
 	seg.Members[0].BodySHA256 = s.up.body
+	if a.o.Recipients != nil {
+		seg.Barriers = nameless(seg.Barriers)
+	}
 	a.mu.Lock()
 	seg.ChainBefore = a.state.Chain
 	a.mu.Unlock()

@@ -173,6 +173,9 @@ func (t *taking) describe(i Info) {
 	b.ServerID, b.ServerUUID, b.Source = i.ServerID, i.ServerUUID, i.Source
 	b.FromLSN, b.ToLSN, b.Consistent = i.FromLSN, i.ToLSN, i.Consistent.UTC()
 	b.Variables, b.EmptyTables, b.UncopiedFiles = i.Variables, i.EmptyTables, i.UncopiedFiles
+	if n := len(i.UncopiedFiles); n > 0 && t.o.Recipients != nil { // manifests are plain
+		b.UncopiedFiles = []string{fmt.Sprintf("%d files that an encrypted archive does not name", n)}
+	}
 }
 
 // commit puts the manifest. A put whose outcome is unknown is tried again, and in the end looked for.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tidemark/archiver"
+	"tidemark/internal/binlog"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
 	"tidemark/replica"
@@ -44,11 +46,20 @@ func (c *cluster) kept(ctx context.Context, o replica.Options, s *replica.Server
 		}
 		what = ": " + gtid.FormatList(beyond)
 	}
-	format, err := c.format(ctx, o, resume.From.File)
-	if errors.Is(err, replica.ErrNoFile) {
+	files, err := replica.Files(conn)
+	if err != nil {
+		return err
+	}
+	// A replica that was made from a copy of the primary's files has the file too, and not all that was archived of it.
+	i := slices.IndexFunc(files, func(f binlog.Point) bool { return f.File == resume.From.File })
+	if i < 0 || files[i].Offset <= resume.From.Offset {
 		return nil
 	}
-	if err != nil || format.Fingerprint() != resume.Format {
+	format, err := c.format(ctx, o, resume.From.File)
+	if errors.Is(err, replica.ErrNoFile) || err == nil && format.Fingerprint() != resume.Format {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return fault.New(fault.Primary, "go on with", o.Host, fmt.Errorf("%w%s", errKept, what))
