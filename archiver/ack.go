@@ -141,13 +141,14 @@ func (a *Archiver) Drained() bool {
 	return len(a.queue) == 0
 }
 
-// Room waits until the spool is below its bound.
+// Room waits until a quarter of the spool is free. With less, whoever connects to the primary would leave it again at once, and again: a
+// MariaDB server whose semi-synchronous replica did that was seen to send nothing to any replica from then on.
 func (a *Archiver) Room(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { a.mu.Lock(); a.wake.Broadcast(); a.mu.Unlock() })
 	defer stop()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.spoolBytes() >= a.o.MaxSpool && a.failed == nil && ctx.Err() == nil {
+	for a.spoolBytes() > a.o.MaxSpool/4*3 && a.failed == nil && ctx.Err() == nil {
 		a.wake.Wait()
 	}
 	if a.failed != nil {
