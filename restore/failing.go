@@ -38,26 +38,55 @@ func (r *run) nameFailing(ctx context.Context, m applier, err error) error {
 }
 
 // firstBehind returns the first transaction of what the server was given that it has not applied; nil if it has all.
-func (r *run) firstBehind(ctx context.Context, at *gtid.State) (*Transaction, error) {
-	from := r.work.state.Applied
+func (r *run) firstBehind(ctx context.Context, reached *gtid.State) (*Transaction, error) {
+	from, to := r.work.state.Applied, r.work.state.HandedTo.place()
 	segments, err := r.plan.after(from)
 	if err != nil {
 		return nil, err
 	}
+	found := behind{at: reached, first: make(map[uint32]*Transaction), order: make(map[uint32]int)}
 	for i, s := range segments {
 		for tx, err := range transactions(ctx, r.c, s, nil) {
 			if err != nil {
 				return nil, err
 			}
-			applied := at.Tip(tx.gtid.Domain).Seq >= tx.gtid.Seq
-			if set := at.Set(); set != nil {
-				applied = set.Contains(tx.gtid)
+			if at(s, tx.start).compare(to) >= 0 {
+				return found.earliest(), nil
 			}
-			if i == 0 && tx.start < from.Offset || applied || r.plan.excluded[tx.gtid] {
-				continue
+			if (i > 0 || tx.start >= from.Offset) && !r.plan.excluded[tx.gtid] {
+				found.add(tx)
 			}
-			return describe(tx), nil
 		}
 	}
-	return nil, nil
+	return found.earliest(), nil
+}
+
+// behind follows which transaction of each domain comes first behind a position, in the order of the log: numbers need not rise.
+type behind struct {
+	at    *gtid.State
+	first map[uint32]*Transaction
+	order map[uint32]int
+	seen  int
+}
+
+func (b *behind) add(tx transaction) {
+	b.seen++
+	domain := tx.gtid.Domain
+	switch set := b.at.Set(); {
+	case set != nil && set.Contains(tx.gtid):
+	case set == nil && b.at.Tip(domain) == tx.gtid: // what was found before it is applied
+		delete(b.first, domain)
+	case b.first[domain] == nil:
+		b.first[domain], b.order[domain] = describe(tx), b.seen
+	}
+}
+
+func (b *behind) earliest() (t *Transaction) {
+	order := 0
+	for domain, first := range b.first {
+		if t == nil || b.order[domain] < order {
+			t, order = first, b.order[domain]
+		}
+	}
+	return t
 }
