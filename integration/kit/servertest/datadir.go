@@ -53,9 +53,15 @@ func template(b Binaries, layout []string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(fresh)
+	// Of its own: a MariaDB server that starts removes the temporary tables of others that use the same directory.
+	tmp, err := os.MkdirTemp("", "tidemark-bootstrap-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, b.Mysqld, append(args, "--datadir="+fresh)...)
+	cmd := exec.CommandContext(ctx, b.Mysqld, append(args, "--datadir="+fresh, "--tmpdir="+tmp)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
