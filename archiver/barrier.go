@@ -1,7 +1,10 @@
 package archiver
 
 import (
+	"context"
 	"slices"
+
+	"go.uber.org/zap"
 
 	"tidemark/internal/catalog"
 )
@@ -23,6 +26,33 @@ func (a *Archiver) noteBarrierLocked(segment uint64, list []catalog.Barrier) {
 	if n := len(list); n > 0 {
 		a.stats.Barrier = &Barrier{Barrier: list[n-1], Timeline: a.o.Timeline, Segment: segment}
 	}
+}
+
+// barrierAfter returns the newest barrier that the archive names behind a segment, which our record does not have: a crash came
+// before it, or another spool was used. What is before the newest base backup is of no interest. Damage does not end the
+// archiver: verify names it.
+func (a *Archiver) barrierAfter(ctx context.Context, archived uint64) (newest *Barrier) {
+	from := archived + 1
+	bases, err := a.o.Catalog.Bases(ctx)
+	for _, b := range bases {
+		if b.Timeline == a.o.Timeline {
+			from = max(from, b.Segment)
+		}
+	}
+	if err == nil {
+		for s, serr := range a.o.Catalog.Segments(ctx, a.o.Timeline, from) {
+			if err = serr; err != nil {
+				break
+			}
+			if n := len(s.Barriers); n > 0 {
+				newest = &Barrier{Barrier: s.Barriers[n-1], Timeline: s.Timeline, Segment: s.Last}
+			}
+		}
+	}
+	if err != nil {
+		a.o.Log.Warn("cannot tell whether the archive holds what no restore gets past", zap.Error(err))
+	}
+	return newest
 }
 
 // nameless are barriers without the names that they bear, for the plain manifests of an encrypted archive.

@@ -120,6 +120,11 @@ func (a *Archiver) agree(ctx context.Context, t *catalog.Timeline, archived *cat
 			return replaced(a.o.Catalog.URL(), s.Archived, chain, s.Chain)
 		}
 	}
+	if number > s.Archived {
+		if b := a.barrierAfter(ctx, s.Archived); b != nil {
+			s.Barrier = b
+		}
+	}
 	if archived != nil {
 		s.Archived, s.Chain = number, archived.ChainAfter
 		a.stats.Archived = Point{Point: archived.Source.EndPoint(), GTID: archived.After.GTID, Commit: archived.Commit.Last, At: archived.Sealed}

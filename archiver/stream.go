@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
 	"tidemark/internal/fault"
@@ -222,7 +224,7 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 	if err := o.write(ev.Data); err != nil {
 		return err
 	}
-	body, events, barriers := src.Body(ev), o.tally.events, len(o.tally.barriers)
+	body, events, before := src.Body(ev), o.tally.events, o.tally.lastBarrier()
 	if err := a.checkListed(ev, body); err != nil {
 		return err
 	}
@@ -241,7 +243,11 @@ func (a *Archiver) append(ctx context.Context, ev *binlog.Event, src Source) err
 		return nil
 	}
 	a.stats.ReceivedEvents += o.tally.events - events
-	a.noteBarrierLocked(o.number, o.tally.barriers[barriers:])
+	if b := o.tally.lastBarrier(); b != before {
+		a.noteBarrierLocked(o.number, o.tally.barriers)
+		a.o.Log.Error("no restore gets past what the log holds now, until a base backup is behind it", zap.String("what", b.What), zap.String("gtid", b.GTID),
+			zap.Uint64("segment", o.number), zap.Uint64("offset", b.Offset), zap.Time("time", b.Time))
+	}
 	if ev.End {
 		a.stats.ReceivedTransactions++
 		a.stats.Received.Commit = o.tally.commit.Last

@@ -20,7 +20,7 @@ type tally struct {
 	transactions uint64
 	servers      []uint32
 	commit       catalog.TimeRange
-	barriers     []catalog.Barrier // catalog.MostBarriers at most
+	barriers     []catalog.Barrier // see catalog.AddBarrier
 
 	// The last transaction: what a reconnect asks for again.
 	gtid gtid.GTID
@@ -81,8 +81,8 @@ func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary 
 	}
 	t.body += p.bytes
 	t.events += p.events
-	if p.barrier != nil && len(t.barriers) < catalog.MostBarriers {
-		t.barriers = append(t.barriers, *p.barrier)
+	if p.barrier != nil {
+		t.barriers = catalog.AddBarrier(t.barriers, *p.barrier)
 	}
 	for _, id := range p.servers {
 		if !slices.Contains(t.servers, id) {
@@ -91,6 +91,14 @@ func (t *tally) add(ev *binlog.Event, body []byte, state *gtid.State) (boundary 
 	}
 	t.drop()
 	return true, nil
+}
+
+// lastBarrier is the zero value if there is none.
+func (t *tally) lastBarrier() (b catalog.Barrier) {
+	if n := len(t.barriers); n > 0 {
+		b = t.barriers[n-1]
+	}
+	return b
 }
 
 // drop forgets what came after the last boundary.
@@ -135,7 +143,7 @@ func (t *tally) fill(s *catalog.Segment, after *gtid.State) {
 	s.Transactions = t.transactions
 	s.ServerIDs = slices.Sorted(slices.Values(t.servers))
 	s.Commit = t.commit
-	s.Barriers = t.barriers
+	s.Barriers = slices.Clone(t.barriers)
 	s.Source.End = s.Source.Start + t.body
 	s.Tail = &catalog.Tail{GTID: t.gtid.String(), Offset: s.Source.Start + t.at, Bytes: t.body - t.at,
 		Before: catalog.PositionOf(t.tailState(after))}

@@ -1,7 +1,9 @@
 package restore
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"tidemark/internal/barrier"
 	"tidemark/internal/binlog"
@@ -37,7 +39,7 @@ func (h *history) isLeftOut(b *catalog.Barrier) bool {
 func (h *history) atBarrier(t Target, base *catalog.Base, b *catalog.Barrier, s *catalog.Segment) error {
 	place := binlog.Point{File: s.Source.File, Offset: b.Offset}
 	err := fmt.Errorf("no server can get past what lies at %s, between base backup %s and the target: %s", place, base.ID, describeBarrier(b.What, b.GTID))
-	return fault.New(fault.Unreachable, "plan a restore to", t.String(), err).WithHint(h.besideBarrier(b, s))
+	return fault.New(fault.Unreachable, "plan a restore to", t.String(), err).WithHint(besideBarrier(h.bases, b, s))
 }
 
 // describeBarrier is what a barrier says, with its GTID if it has one.
@@ -49,13 +51,13 @@ func describeBarrier(what, gtid string) string {
 }
 
 // besideBarrier says what can be restored before a barrier and behind it.
-func (h *history) besideBarrier(b *catalog.Barrier, s *catalog.Segment) string {
+func besideBarrier(bases []*catalog.Base, b *catalog.Barrier, s *catalog.Segment) string {
 	before := "--to-position " + binlog.Point{File: s.Source.File, Offset: b.Offset}.String()
 	if b.GTID != "" {
 		before = "--before-gtid " + b.GTID
 	}
 	behind := "There is no base backup behind it yet: take one with `tidemark backup`."
-	for _, base := range h.bases {
+	for _, base := range bases {
 		if b.HeldBy(base, s) {
 			behind = fmt.Sprintf("What came behind it can be restored from base backup %s on, of %s.", base.ID, stamp(base.Consistent))
 			break
@@ -65,7 +67,7 @@ func (h *history) besideBarrier(b *catalog.Barrier, s *catalog.Segment) string {
 }
 
 // meetBarrier refuses to go on at an event that no server can apply.
-func (f *feed) meetBarrier(ev *binlog.Event, body []byte) error {
+func (f *feed) meetBarrier(ctx context.Context, ev *binlog.Event, body []byte) error {
 	if !ev.First || f.skipping || f.hollow || f.holds() || f.plan.excluded[f.pending] {
 		return nil
 	}
@@ -73,14 +75,34 @@ func (f *feed) meetBarrier(ev *binlog.Event, body []byte) error {
 	if kind == "" {
 		return nil
 	}
-	in := ""
+	b := &catalog.Barrier{Kind: string(kind), Offset: ev.Offset, Time: ev.Time(), What: what}
 	if ev.Open || ev.End {
-		in = f.pending.String()
+		b.GTID = f.pending.String()
 	}
 	place := binlog.Point{File: f.segment.Source.File, Offset: ev.Offset}
-	hint := "Restore to before it, with --to-position " + place.String() + ", or to a point behind a base backup that was taken after it; `tidemark list` shows them."
+	hint := besideBarrier(f.basesNow(ctx), b, f.segment)
 	if f.plan.following != nil {
-		hint = "Open the standby before it, or make another from a base backup that was taken after it."
+		hint = "Open the standby before it, or make another from a base backup behind it. " + hint
 	}
-	return fault.New(fault.Unreachable, "apply the log", "", fmt.Errorf("no server can get past what lies at %s: %s", place, describeBarrier(what, in))).WithHint(hint)
+	return fault.New(fault.Unreachable, "apply the log", "", fmt.Errorf("no server can get past what lies at %s: %s", place, describeBarrier(what, b.GTID))).WithHint(hint)
+}
+
+// basesNow are the base backups of the history of the plan's timeline, ascending by place: also those that were taken since it was made.
+func (f *feed) basesNow(ctx context.Context) []*catalog.Base {
+	h := &history{c: f.c}
+	lineage, err := f.c.Lineage(ctx, f.plan.Timeline)
+	if err == nil {
+		err = h.readBases(ctx, lineage)
+	}
+	if err != nil {
+		return nil // it is only for a hint
+	}
+	return slices.DeleteFunc(h.bases, func(b *catalog.Base) bool { // what a timeline was left before
+		for i, t := range lineage[1:] {
+			if b.Timeline == t.Number {
+				return b.Segment >= lineage[i].ParentSegment
+			}
+		}
+		return false
+	})
 }

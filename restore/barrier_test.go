@@ -1,14 +1,18 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"tidemark/internal/binlog"
 	"tidemark/internal/catalog"
+	"tidemark/internal/durable"
 	"tidemark/internal/fault"
 	"tidemark/internal/gtid"
+	"tidemark/storage/file"
 )
 
 // importBody is the body of a QUERY event with an import.
@@ -19,25 +23,34 @@ func importBody() []byte {
 // TestMeetBarrier: what an archive of before does not name ends a restore when it is read, unless it is left out or the server
 // has it.
 func TestMeetBarrier(t *testing.T) {
+	ctx := context.Background()
+	store, err := file.New(durable.OS{}, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Create(ctx, store, "shop", "test", gtid.MariaDB, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	g := gtid.GTID{Server: 1, Seq: 9}
 	ev := &binlog.Event{Header: binlog.Header{Type: binlog.TypeQuery}, Offset: 77, First: true, End: true}
 	feed := func() *feed {
-		return &feed{plan: &Plan{}, segment: &catalog.Segment{Source: catalog.Source{File: "b.1"}}, pos: gtid.NewState(nil), pending: g}
+		return &feed{c: c, plan: &Plan{Timeline: 1}, segment: &catalog.Segment{Source: catalog.Source{File: "b.1"}}, pos: gtid.NewState(nil), pending: g}
 	}
-	err := feed().meetBarrier(ev, importBody())
+	err = feed().meetBarrier(ctx, ev, importBody())
 	if !fault.Is(err, fault.Unreachable) || !strings.Contains(err.Error(), "b.1:77: ALTER TABLE d.t IMPORT TABLESPACE, of transaction 0-1-9") ||
-		!strings.Contains(fault.HintOf(err), "--to-position b.1:77") {
+		!strings.Contains(fault.HintOf(err), "--before-gtid 0-1-9. There is no base backup behind it yet") {
 		t.Errorf("%v; %s", err, fault.HintOf(err))
 	}
 	standby := feed()
 	standby.plan.following = new(following)
-	if err := standby.meetBarrier(ev, importBody()); !strings.Contains(fault.HintOf(err), "make another") {
+	if err := standby.meetBarrier(ctx, ev, importBody()); !strings.Contains(fault.HintOf(err), "make another") {
 		t.Errorf("a standby: %v; %s", err, fault.HintOf(err))
 	}
 	excluded, hollow, had := feed(), feed(), feed()
 	excluded.plan.excluded = map[gtid.GTID]bool{g: true}
 	hollow.hollow, had.skipping = true, true
-	if err := errors.Join(excluded.meetBarrier(ev, importBody()), hollow.meetBarrier(ev, importBody()), had.meetBarrier(ev, importBody())); err != nil {
+	if err := errors.Join(excluded.meetBarrier(ctx, ev, importBody()), hollow.meetBarrier(ctx, ev, importBody()), had.meetBarrier(ctx, ev, importBody())); err != nil {
 		t.Error(err)
 	}
 }

@@ -185,17 +185,9 @@ func (e *emptied) statement(db, text string) (read subject, reads bool) {
 	return read, false
 }
 
-// statementReader reads a statement. Before it MariaDB may have settings that are for it alone.
+// statementReader reads a statement.
 func statementReader(db, text string, most int) *reader {
-	list := sqltext.Lex(text, most)
-	r := &reader{db, list}
-	if !r.take("SET") || !r.take("STATEMENT") {
-		return &reader{db, list}
-	}
-	for len(r.list) > 0 && !r.take("FOR") {
-		r.list = r.list[1:]
-	}
-	return r
+	return &reader{db, sqltext.WithoutSettings(sqltext.Lex(text, most))}
 }
 
 // forget: the tables are what they are on the primary.

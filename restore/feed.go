@@ -170,7 +170,7 @@ func (f *feed) copy(ctx context.Context, s *source, from, to uint64) error {
 				return err
 			}
 		}
-		if err := f.meetBarrier(ev, r.Body(ev)); err != nil {
+		if err := f.meetBarrier(ctx, ev, r.Body(ev)); err != nil {
 			return err
 		}
 		named, err := f.followEmptied(ev, r.Body(ev), r.Format())

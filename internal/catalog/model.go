@@ -174,7 +174,7 @@ type Segment struct {
 	// Variables are those of the server from its first event on, as of a Base; nil where nobody has looked since the segment before.
 	Variables map[string]string `json:",omitempty"`
 
-	// Barriers are what no server can replay of it, in log order; MostBarriers at most.
+	// Barriers are what no server can replay of it, in log order: the first ones, and the last.
 	Barriers []Barrier `json:",omitempty"`
 
 	Manifest Digest `json:"-"` // its manifest's own; zero unless it was read from an archive
@@ -201,8 +201,17 @@ func (b *Barrier) HeldBy(base *Base, s *Segment) bool {
 	return base.Segment >= s.First && base.Source.Offset > b.Offset
 }
 
-// MostBarriers is how many of its barriers a segment names.
+// MostBarriers is how many of its barriers a segment names: the first ones, and the last.
 const MostBarriers = 100
+
+// AddBarrier adds the next barrier of a segment to those that it names. The last one is always among them: it tells which base
+// backups are behind all.
+func AddBarrier(list []Barrier, b Barrier) []Barrier {
+	if len(list) == MostBarriers {
+		list = list[:MostBarriers-1]
+	}
+	return append(list, b)
+}
 
 // Name is how people call the segment: "12" or "12-340".
 func (s *Segment) Name() string {

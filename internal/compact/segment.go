@@ -89,7 +89,9 @@ func merge(g []*catalog.Segment) *catalog.Segment {
 	for _, m := range g {
 		s.Members = append(s.Members, m.Members...)
 		s.ServerIDs = append(s.ServerIDs, m.ServerIDs...)
-		s.Barriers = append(s.Barriers, m.Barriers...)
+		for _, b := range m.Barriers {
+			s.Barriers = catalog.AddBarrier(s.Barriers, b)
+		}
 		s.Transactions += m.Transactions
 		s.Events += m.Events
 		s.BodyBytes += m.BodyBytes
@@ -98,7 +100,6 @@ func merge(g []*catalog.Segment) *catalog.Segment {
 			tail = *m.Tail
 		}
 	}
-	s.Barriers = s.Barriers[:min(len(s.Barriers), catalog.MostBarriers)]
 	tail.Bytes = s.Source.End - tail.Offset
 	s.Tail = &tail
 	slices.Sort(s.ServerIDs)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.uber.org/zap"
-
 	"tidemark/archiver"
 )
 
@@ -47,8 +45,6 @@ func (c *cluster) rest(ctx context.Context, long time.Duration) bool {
 			return true
 		}
 		if b := c.unheld(); b != nil && (before == nil || *before != *b) {
-			c.log.Error("no restore gets past what the log holds now: a base backup begins", zap.String("what", b.What), zap.String("gtid", b.GTID),
-				zap.Uint64("segment", b.Segment), zap.Uint64("offset", b.Offset), zap.Time("time", b.Time))
 			return true
 		}
 	}

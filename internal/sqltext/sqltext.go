@@ -56,6 +56,22 @@ func Lex(text string, most int) []Token {
 	return list
 }
 
+// WithoutSettings returns a statement without MariaDB's SET STATEMENT … FOR before it, which is for that statement alone.
+func WithoutSettings(list []Token) []Token {
+	is := func(i int, word string) bool {
+		return i < len(list) && list[i].Kind == Word && strings.EqualFold(list[i].Text, word)
+	}
+	if !is(0, "SET") || !is(1, "STATEMENT") {
+		return list
+	}
+	for i := 2; i < len(list); i++ {
+		if is(i, "FOR") {
+			return list[i+1:]
+		}
+	}
+	return nil
+}
+
 // first reads the token that a text begins with, and its length.
 func first(text string) (Token, int) {
 	switch text[0] {

@@ -649,7 +649,7 @@ type Segment struct {
 	Sealed          *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	CreatedBy       string                 `protobuf:"bytes,23,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	ServerVariables map[string]string      `protobuf:"bytes,30,rep,name=server_variables,json=serverVariables,proto3" json:"server_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the server from the first event on, where they were looked at anew; see Base
-	Barriers        []*Barrier             `protobuf:"bytes,31,rep,name=barriers,proto3" json:"barriers,omitempty"`                                                                                                                // in its body, in log order; the first ones
+	Barriers        []*Barrier             `protobuf:"bytes,31,rep,name=barriers,proto3" json:"barriers,omitempty"`                                                                                                                // in its body, in log order; the first ones and the last
 	ManifestSha256  string                 `protobuf:"bytes,100,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
